@@ -1,0 +1,105 @@
+//! Every setting, loaded and checked once, at the start.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use secrecy::SecretString;
+use url::Url;
+
+/// What the server runs with. Whoever holds one may believe it: it has been checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub environment: Environment,
+    pub bind: SocketAddr,
+    /// `LOQUAT_DATA_DIR`: the private cluster, and the development signing key.
+    pub data_dir: PathBuf,
+    pub database: DatabaseSettings,
+    /// `None`: development sign-in.
+    pub issuer: Option<IssuerSettings>,
+    /// `JWT_LEEWAY_SECONDS`.
+    pub jwt_leeway: Duration,
+    /// `LOQUAT_JWKS_CACHE_SECONDS`.
+    pub jwks_cache: Duration,
+    pub provider: ProviderSettings,
+    pub chat: ChatSettings,
+    /// `CORS_ORIGINS`: exact origins, as browsers send them.
+    pub cors_origins: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Environment {
+    Development,
+    Production,
+}
+
+#[derive(Clone, Debug)]
+pub struct DatabaseSettings {
+    /// `DATABASE_URL` or `SUPABASE_DB_URL`. `None`: the private cluster in the data folder.
+    pub url: Option<SecretString>,
+    /// `LOQUAT_POSTGRES_BIN`: the folder that holds `postgres` and `initdb`.
+    pub postgres_bin: Option<PathBuf>,
+    /// `LOQUAT_DATABASE_CONNECTIONS`: how many connections the pool may open.
+    pub max_connections: u32,
+    /// `LOQUAT_DATABASE_STATEMENT_CACHE`: off for poolers that cannot carry named statements.
+    pub named_statements: bool,
+}
+
+/// One issuer of JWTs, whichever preset it came from.
+#[derive(Clone, Debug)]
+pub struct IssuerSettings {
+    /// The name that `Viewer.issuer` shows: `supabase`, `better-auth`, or `jwt`.
+    pub name: String,
+    /// `iss`, exactly; `None`: not looked at.
+    pub issuer: Option<String>,
+    /// `aud`; `None`: not looked at.
+    pub audience: Option<String>,
+    /// The claim that names the user.
+    pub user_claim: String,
+    /// The HMAC secret.
+    pub secret: Option<SecretString>,
+    pub jwks_url: Option<Url>,
+    /// The algorithms that are accepted; never empty, and only those that the secret or the
+    /// JWKS can verify.
+    pub algorithms: Vec<jsonwebtoken::Algorithm>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ProviderSettings {
+    /// `None`: the demo assistant.
+    pub openai: Option<OpenAiSettings>,
+    /// `OPENAI_CHAT_MODEL`: what a conversation uses that names no model.
+    pub default_model: String,
+    /// `LOQUAT_MODELS`.
+    pub models: OfferedModels,
+}
+
+#[derive(Clone, Debug)]
+pub struct OpenAiSettings {
+    /// `OPENAI_API_KEY`; local servers need none.
+    pub api_key: Option<SecretString>,
+    /// `OPENAI_BASE_URL`, without a slash at the end.
+    pub base_url: Url,
+    /// How long a connection may take.
+    pub connect_timeout: Duration,
+    /// How long the first token may take.
+    pub first_token_timeout: Duration,
+    /// How long each further token may take.
+    pub idle_timeout: Duration,
+    /// How often a request is tried again that failed before its first token.
+    pub retries: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OfferedModels {
+    /// These, the default among them.
+    Listed(Vec<String>),
+    /// Any that the provider takes.
+    Any,
+}
+
+#[derive(Clone, Debug)]
+pub struct ChatSettings {
+    /// `LOQUAT_GREETING`: the first assistant message of a chat.
+    pub greeting: Option<String>,
+    /// `LOQUAT_SYSTEM_PROMPT`: standing instructions.
+    pub system_prompt: Option<String>,
+}

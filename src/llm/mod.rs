@@ -1,0 +1,66 @@
+//! Where replies come from: an OpenAI-compatible server, or the built-in demo assistant.
+//!
+//! A provider turns one prompt into one stream of text. It knows nothing of users,
+//! conversations or storage. Invariant: a stream ends with exactly one [`ReplyEvent::Finished`]
+//! or one error; a connection that ends otherwise is an error. Dropping the stream hangs up.
+
+use futures_util::stream::BoxStream;
+
+use crate::model::{ReplyErrorCode, TokenUsage};
+
+/// Writes replies.
+pub trait Provider: Send + Sync + 'static {
+    /// Starts one reply. Nothing happens until the stream is polled.
+    fn reply(&self, prompt: Prompt) -> BoxStream<'static, Result<ReplyEvent, ProviderError>>;
+}
+
+/// What the model is asked to continue, oldest turn first.
+#[derive(Clone, Debug)]
+pub struct Prompt {
+    pub model: String,
+    pub turns: Vec<Turn>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turn {
+    pub role: TurnRole,
+    pub text: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TurnRole {
+    System,
+    User,
+    Assistant,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplyEvent {
+    /// More text. Never empty, free of U+0000, and never half of a surrogate pair.
+    Delta(String),
+    Finished {
+        reason: FinishReason,
+        usage: Option<TokenUsage>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinishReason {
+    /// The model had said everything.
+    Complete,
+    /// The provider's length limit cut the text.
+    Length,
+}
+
+/// Why a reply could not be written, or not to its end.
+#[derive(Debug, thiserror::Error)]
+#[error("the provider failed ({}): {message}", code.as_str())]
+pub struct ProviderError {
+    pub code: ReplyErrorCode,
+    /// For the chat's user: no addresses, no keys, nothing of the provider's own text that could
+    /// hold either.
+    pub message: String,
+    /// For the log.
+    #[source]
+    pub source: Option<anyhow::Error>,
+}

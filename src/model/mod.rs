@@ -1,0 +1,14 @@
+//! Typed ids and plain structs: what a conversation and a message are, with no idea of how they
+//! are stored, shown or made.
+
+mod conversation;
+mod ids;
+mod message;
+mod page;
+
+pub use conversation::{
+    Conversation, ConversationFilter, ConversationOrder, ConversationOrderField,
+};
+pub use ids::{ConversationId, MessageId, ProcessId, UserId};
+pub use message::{Message, MessageRole, MessageStatus, ReplyError, ReplyErrorCode, TokenUsage};
+pub use page::{Direction, Page, PageRequest, Slice};
