@@ -23,12 +23,31 @@ pub struct Settings {
     pub chat: ChatSettings,
     /// `CORS_ORIGINS`: exact origins, as browsers send them.
     pub cors_origins: Vec<String>,
+    pub log: LogSettings,
+    /// `LOQUAT_SHUTDOWN_GRACE_SECONDS`: how long running replies may take to finish at a stop.
+    pub shutdown_grace: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Environment {
     Development,
     Production,
+}
+
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    /// `LOQUAT_LOG`, or `RUST_LOG`: what is logged, in the syntax of tracing's `EnvFilter`.
+    pub filter: String,
+    /// `LOQUAT_LOG_FORMAT`.
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people: the default in development.
+    Text,
+    /// One JSON object a line: the default in production.
+    Json,
 }
 
 #[derive(Clone, Debug)]
