@@ -1,9 +1,25 @@
 //! Every setting, loaded and checked once, at the start.
+//!
+//! `names` lists them, `sources` reads what was written, and [`Settings::resolve`] parses and
+//! checks it. Invariant: nobody else reads the environment. A setting that is unknown, wrong or
+//! contradicts another stops the start with one line that names it and the mend.
+
+mod error;
+mod issuer;
+mod names;
+mod provider;
+mod resolve;
+mod sources;
+mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
 use url::Url;
+
+pub use error::SettingsError;
+pub use names::{SETTINGS, Setting};
+pub use sources::{Origin, Sources};
 
 /// What the server runs with. Whoever holds one may believe it: it has been checked.
 #[derive(Clone, Debug)]
@@ -40,6 +56,10 @@ pub struct LogSettings {
     pub filter: String,
     /// `LOQUAT_LOG_FORMAT`.
     pub format: LogFormat,
+}
+
+impl LogSettings {
+    pub const DEFAULT_FILTER: &str = "info,sqlx=warn";
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

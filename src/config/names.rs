@@ -1,0 +1,123 @@
+//! The one list of settings: what each is called as a flag, as a variable and in the file.
+
+/// One setting's names. The flag is the file's key with dashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Setting {
+    /// The key in `loquat.toml`.
+    pub key: &'static str,
+    pub variable: &'static str,
+    /// A name that other programs use for the same thing; it counts after `variable`.
+    pub other_variable: Option<&'static str>,
+    /// One line for `--help`.
+    pub help: &'static str,
+}
+
+impl Setting {
+    pub fn flag(&self) -> String {
+        self.key.replace('_', "-")
+    }
+
+    pub fn by_key(key: &str) -> Option<&'static Self> {
+        SETTINGS.iter().find(|setting| setting.key == key)
+    }
+
+    /// The setting that somebody meant who wrote its variable, or its flag, into the file.
+    pub fn by_any_name(name: &str) -> Option<&'static Self> {
+        let key = name.trim_start_matches('-').replace('-', "_");
+        SETTINGS.iter().find(|setting| {
+            setting.key.eq_ignore_ascii_case(&key) || setting.variable.eq_ignore_ascii_case(&key)
+        })
+    }
+}
+
+macro_rules! settings {
+    ($($name:ident: $key:literal, $variable:literal $(or $other:literal)?, $help:literal;)*) => {
+        $(pub const $name: Setting = Setting {
+            key: $key,
+            variable: $variable,
+            other_variable: settings!(@other $($other)?),
+            help: $help,
+        };)*
+
+        /// Every setting, in the order in which the help and the example file show them.
+        pub const SETTINGS: &[Setting] = &[$($name),*];
+    };
+    (@other) => { None };
+    (@other $other:literal) => { Some($other) };
+}
+
+settings! {
+    CONFIG: "config", "LOQUAT_CONFIG",
+        "The settings file; without it ./loquat.toml, if there is one";
+    ENVIRONMENT: "environment", "ENVIRONMENT",
+        "development (the default) or production";
+    BIND: "bind", "LOQUAT_BIND",
+        "Address and port to listen on; 127.0.0.1:8000 by default";
+    DATA_DIR: "data_dir", "LOQUAT_DATA_DIR",
+        "Folder of the private database; ./data by default";
+
+    DATABASE_URL: "database_url", "DATABASE_URL",
+        "A PostgreSQL 15 or newer; without it, a private one in the data folder";
+    SUPABASE_DB_URL: "supabase_db_url", "SUPABASE_DB_URL",
+        "The same as the database URL, under Supabase's name";
+    POSTGRES_BIN: "postgres_bin", "LOQUAT_POSTGRES_BIN",
+        "Folder of the PostgreSQL programs that the private database is to use";
+    DATABASE_CONNECTIONS: "database_connections", "LOQUAT_DATABASE_CONNECTIONS",
+        "How many connections to the database may be open; 10 by default";
+    DATABASE_STATEMENT_CACHE: "database_statement_cache", "LOQUAT_DATABASE_STATEMENT_CACHE",
+        "false for a pooler that cannot carry named statements; true by default";
+
+    SUPABASE_PROJECT_URL: "supabase_project_url", "SUPABASE_PROJECT_URL",
+        "Believe this Supabase project's tokens";
+    SUPABASE_JWT_SECRET: "supabase_jwt_secret", "SUPABASE_JWT_SECRET",
+        "The Supabase project's legacy HS256 secret";
+    BETTER_AUTH_URL: "better_auth_url", "BETTER_AUTH_URL",
+        "Believe the tokens of the Better Auth server with this base URL";
+    JWT_SECRET_KEY: "jwt_secret_key", "JWT_SECRET_KEY",
+        "Any other issuer's HS256 secret";
+    JWT_JWKS_URL: "jwt_jwks_url", "JWT_JWKS_URL",
+        "Any other issuer's key set";
+    JWT_ALGORITHM: "jwt_algorithm", "JWT_ALGORITHM",
+        "Accept only these of HS256, RS256, ES256, EdDSA, comma-separated";
+    JWT_ISSUER: "jwt_issuer", "JWT_ISSUER",
+        "The iss that tokens must have; not looked at by default";
+    JWT_AUDIENCE: "jwt_audience", "JWT_AUDIENCE",
+        "The aud that tokens must have; not looked at by default";
+    JWT_USER_CLAIM: "jwt_user_claim", "JWT_USER_CLAIM",
+        "The claim that names the user; sub by default";
+    JWT_LEEWAY_SECONDS: "jwt_leeway_seconds", "JWT_LEEWAY_SECONDS",
+        "How far clocks may differ; 60 by default";
+    JWKS_CACHE_SECONDS: "jwks_cache_seconds", "LOQUAT_JWKS_CACHE_SECONDS",
+        "How long a key set is kept before it is fetched again; 300 by default";
+
+    OPENAI_API_KEY: "openai_api_key", "OPENAI_API_KEY",
+        "The key for the model's server; local servers need none";
+    OPENAI_BASE_URL: "openai_base_url", "OPENAI_BASE_URL",
+        "Any OpenAI-compatible server; with a key alone, https://api.openai.com/v1";
+    OPENAI_CHAT_MODEL: "openai_chat_model", "OPENAI_CHAT_MODEL",
+        "The model of conversations that name none; gpt-4.1-mini on api.openai.com";
+    MODELS: "models", "LOQUAT_MODELS",
+        "The models a user may choose, comma-separated, or *; by default the chat model alone";
+    PROVIDER_CONNECT_SECONDS: "provider_connect_seconds", "LOQUAT_PROVIDER_CONNECT_SECONDS",
+        "How long connecting to the model's server may take; 10 by default";
+    PROVIDER_FIRST_TOKEN_SECONDS: "provider_first_token_seconds", "LOQUAT_PROVIDER_FIRST_TOKEN_SECONDS",
+        "How long a reply's first token may take; 120 by default";
+    PROVIDER_IDLE_SECONDS: "provider_idle_seconds", "LOQUAT_PROVIDER_IDLE_SECONDS",
+        "How long each further token may take; 60 by default";
+    PROVIDER_RETRIES: "provider_retries", "LOQUAT_PROVIDER_RETRIES",
+        "How often a request is tried again that failed before its first token; 2 by default";
+
+    GREETING: "greeting", "LOQUAT_GREETING",
+        "The first assistant message of every chat; none by default";
+    SYSTEM_PROMPT: "system_prompt", "LOQUAT_SYSTEM_PROMPT",
+        "Standing instructions to the model; none by default";
+
+    CORS_ORIGINS: "cors_origins", "CORS_ORIGINS",
+        "Exact origins, comma-separated, whose pages may call the API; none by default";
+    LOG: "log", "LOQUAT_LOG" or "RUST_LOG",
+        "What is logged, such as debug or info,loquat=debug; info by default";
+    LOG_FORMAT: "log_format", "LOQUAT_LOG_FORMAT",
+        "text or json; text in development and json in production by default";
+    SHUTDOWN_GRACE_SECONDS: "shutdown_grace_seconds", "LOQUAT_SHUTDOWN_GRACE_SECONDS",
+        "How long running replies may take to finish at a stop; 20 by default";
+}

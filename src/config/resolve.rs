@@ -1,0 +1,227 @@
+//! From what was written to [`Settings`]: every value parsed, every contradiction found.
+//!
+//! Reads nothing but its argument, so that a test needs no environment of its own.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use secrecy::SecretString;
+use tracing_subscriber::EnvFilter;
+use url::Url;
+
+use super::{
+    ChatSettings, DatabaseSettings, Environment, LogFormat, LogSettings, Settings, SettingsError,
+    issuer, names, provider,
+    sources::{Found, Origin, Sources},
+    values::{cors_origin, invalid, list, number, one_of},
+};
+
+impl Settings {
+    /// Checks everything at once; the first thing wrong is the error.
+    pub fn resolve(sources: &Sources) -> Result<Self, SettingsError> {
+        let environment = one_of(
+            sources,
+            &names::ENVIRONMENT,
+            &[
+                ("development", Environment::Development),
+                ("production", Environment::Production),
+            ],
+        )?
+        .unwrap_or(Environment::Development);
+
+        Ok(Self {
+            environment,
+            bind: bind(sources, environment)?,
+            data_dir: path(sources, &names::DATA_DIR).unwrap_or_else(|| PathBuf::from("data")),
+            database: database(sources)?,
+            issuer: issuer::resolve(sources, environment)?,
+            jwt_leeway: seconds(sources, &names::JWT_LEEWAY_SECONDS, 0..=600, 60)?,
+            jwks_cache: seconds(sources, &names::JWKS_CACHE_SECONDS, 1..=86_400, 300)?,
+            provider: provider::resolve(sources)?,
+            chat: ChatSettings {
+                greeting: prose(sources, &names::GREETING)?,
+                system_prompt: prose(sources, &names::SYSTEM_PROMPT)?,
+            },
+            cors_origins: cors_origins(sources)?,
+            log: log(sources, environment)?,
+            shutdown_grace: seconds(sources, &names::SHUTDOWN_GRACE_SECONDS, 0..=600, 20)?,
+        })
+    }
+}
+
+fn bind(sources: &Sources, environment: Environment) -> Result<SocketAddr, SettingsError> {
+    let Some(found) = sources.find(&names::BIND) else {
+        return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 8000)));
+    };
+    let written = found.value.trim();
+    let numeric = match written.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => written.to_owned(),
+    };
+    let address: SocketAddr = numeric.parse().map_err(|_| {
+        invalid(
+            &found,
+            format!("`{written}` is not an address and a port, such as 127.0.0.1:8000"),
+        )
+    })?;
+    if environment == Environment::Development && !is_loopback(address.ip()) {
+        return Err(invalid(
+            &found,
+            format!(
+                "development listens on loopback only, not on {address}; use 127.0.0.1:{}, or set \
+                 ENVIRONMENT=production and an issuer",
+                address.port()
+            ),
+        ));
+    }
+    Ok(address)
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+fn path(sources: &Sources, setting: &'static names::Setting) -> Option<PathBuf> {
+    sources
+        .find(setting)
+        .map(|found| PathBuf::from(found.value))
+}
+
+fn database(sources: &Sources) -> Result<DatabaseSettings, SettingsError> {
+    let url = match (
+        sources.find(&names::DATABASE_URL),
+        sources.find(&names::SUPABASE_DB_URL),
+    ) {
+        (Some(first), Some(second)) if first.value.trim() != second.value.trim() => {
+            return Err(SettingsError::Contradiction {
+                first: first.origin,
+                second: second.origin,
+                mend: "they name different databases; keep one of them".to_owned(),
+            });
+        }
+        (Some(found), _) | (None, Some(found)) => Some(database_url(&found)?),
+        (None, None) => None,
+    };
+    let postgres_bin = sources.find(&names::POSTGRES_BIN);
+    if let Some(found) = &postgres_bin {
+        let folder = PathBuf::from(&found.value);
+        if !folder.join("postgres").is_file() || !folder.join("initdb").is_file() {
+            return Err(invalid(
+                found,
+                format!(
+                    "{} does not hold the programs postgres and initdb; name the bin folder of a \
+                     PostgreSQL 15 or newer",
+                    folder.display()
+                ),
+            ));
+        }
+    }
+    Ok(DatabaseSettings {
+        url,
+        postgres_bin: postgres_bin.map(|found| PathBuf::from(found.value)),
+        max_connections: number(sources, &names::DATABASE_CONNECTIONS, 2..=1000, 10)?,
+        named_statements: one_of(
+            sources,
+            &names::DATABASE_STATEMENT_CACHE,
+            &[("true", true), ("false", false)],
+        )?
+        .unwrap_or(true),
+    })
+}
+
+/// The URL's text never goes into an error: it holds a password.
+fn database_url(found: &Found) -> Result<SecretString, SettingsError> {
+    const EXAMPLE: &str = "write it as postgresql://user:password@host:5432/database";
+
+    let written = found.value.trim();
+    let url = Url::parse(written)
+        .map_err(|problem| invalid(found, format!("is not a URL ({problem}); {EXAMPLE}")))?;
+    match url.scheme() {
+        "postgres" | "postgresql" => Ok(SecretString::from(written)),
+        scheme if scheme.starts_with("postgres") => Err(invalid(
+            found,
+            format!("`{scheme}:` names another program's driver; {EXAMPLE}"),
+        )),
+        scheme => Err(invalid(
+            found,
+            format!("`{scheme}:` is not PostgreSQL; {EXAMPLE}"),
+        )),
+    }
+}
+
+fn seconds(
+    sources: &Sources,
+    setting: &'static names::Setting,
+    range: std::ops::RangeInclusive<u32>,
+    default: u32,
+) -> Result<Duration, SettingsError> {
+    number(sources, setting, range, default).map(|seconds| Duration::from_secs(seconds.into()))
+}
+
+/// Text for people or the model. PostgreSQL cannot store U+0000.
+fn prose(
+    sources: &Sources,
+    setting: &'static names::Setting,
+) -> Result<Option<String>, SettingsError> {
+    match sources.find(setting) {
+        Some(found) if found.value.contains('\0') => Err(invalid(
+            &found,
+            "holds the character U+0000; leave it out".to_owned(),
+        )),
+        found => Ok(found.map(|found| found.value)),
+    }
+}
+
+fn cors_origins(sources: &Sources) -> Result<Vec<String>, SettingsError> {
+    let Some(found) = sources.find(&names::CORS_ORIGINS) else {
+        return Ok(Vec::new());
+    };
+    let mut origins = Vec::new();
+    for item in list(&found.value) {
+        let origin = cors_origin(item).map_err(|problem| invalid(&found, problem))?;
+        if !origins.contains(&origin) {
+            origins.push(origin);
+        }
+    }
+    Ok(origins)
+}
+
+fn log(sources: &Sources, environment: Environment) -> Result<LogSettings, SettingsError> {
+    let filter = match sources.find(&names::LOG) {
+        Some(found) => {
+            EnvFilter::builder().parse(&found.value).map_err(|_| {
+                invalid(
+                    &found,
+                    format!(
+                        "`{}` is not a log filter, such as debug or info,loquat=debug",
+                        found.value
+                    ),
+                )
+            })?;
+            found.value
+        }
+        None => LogSettings::DEFAULT_FILTER.to_owned(),
+    };
+    let format = one_of(
+        sources,
+        &names::LOG_FORMAT,
+        &[("text", LogFormat::Text), ("json", LogFormat::Json)],
+    )?
+    .unwrap_or(match environment {
+        Environment::Development => LogFormat::Text,
+        Environment::Production => LogFormat::Json,
+    });
+    Ok(LogSettings { filter, format })
+}
+
+/// The setting that decides the environment, as it was written.
+pub(super) fn environment_origin(sources: &Sources) -> Origin {
+    sources
+        .find(&names::ENVIRONMENT)
+        .map_or(Origin::Default(names::ENVIRONMENT.variable), |found| {
+            found.origin
+        })
+}

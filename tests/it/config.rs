@@ -1,0 +1,524 @@
+//! Settings, from what was written to what the server runs with, and every way to be wrong.
+
+use std::time::Duration;
+
+use loquat::config::{
+    Environment, LogFormat, OfferedModels, SETTINGS, Setting, Settings, SettingsError, Sources,
+};
+use secrecy::ExposeSecret;
+
+const SECRET: &str = "an-hs256-secret-of-more-than-32-bytes";
+
+fn variables(pairs: &[(&str, &str)]) -> Sources {
+    pairs
+        .iter()
+        .fold(Sources::default(), |sources, (name, value)| {
+            sources.variable(name, value)
+        })
+}
+
+fn bind() -> &'static Setting {
+    Setting::by_key("bind").expect("a setting of this key")
+}
+
+fn settings(pairs: &[(&str, &str)]) -> Settings {
+    Settings::resolve(&variables(pairs)).expect("the settings are right")
+}
+
+fn line(sources: Result<Sources, SettingsError>) -> String {
+    sources
+        .and_then(|sources| Settings::resolve(&sources))
+        .expect_err("the settings are wrong")
+        .to_string()
+}
+
+#[test]
+fn nothing_written_is_development_with_everything_embedded() {
+    let settings = settings(&[]);
+
+    assert_eq!(settings.environment, Environment::Development);
+    assert_eq!(settings.bind.to_string(), "127.0.0.1:8000");
+    assert_eq!(settings.data_dir.to_str(), Some("data"));
+    assert!(settings.database.url.is_none());
+    assert!(settings.database.named_statements);
+    assert!(settings.issuer.is_none());
+    assert!(settings.provider.openai.is_none());
+    assert_eq!(settings.provider.default_model, "demo");
+    assert_eq!(
+        settings.provider.models,
+        OfferedModels::Listed(vec!["demo".to_owned()])
+    );
+    assert_eq!(settings.jwt_leeway, Duration::from_secs(60));
+    assert_eq!(settings.jwks_cache, Duration::from_secs(300));
+    assert_eq!(settings.shutdown_grace, Duration::from_secs(20));
+    assert_eq!(settings.log.format, LogFormat::Text);
+}
+
+#[test]
+fn a_flag_beats_the_environment_beats_dotenv_local_beats_dotenv_beats_the_file() {
+    let port = |sources: &Sources| Settings::resolve(sources).expect("right").bind.port();
+
+    let sources = Sources::default()
+        .file("loquat.toml", "bind = '127.0.0.1:5'")
+        .expect("read");
+    assert_eq!(port(&sources), 5);
+    let only_dotenv = sources
+        .clone()
+        .dotenv(".env", "LOQUAT_BIND=127.0.0.1:4")
+        .expect("read");
+    assert_eq!(port(&only_dotenv), 4);
+    let sources = sources
+        .dotenv(".env.local", "LOQUAT_BIND=127.0.0.1:3")
+        .and_then(|sources| sources.dotenv(".env", "LOQUAT_BIND=127.0.0.1:4"))
+        .expect("read");
+    assert_eq!(port(&sources), 3);
+    let sources = sources.variable("LOQUAT_BIND", "127.0.0.1:2");
+    assert_eq!(port(&sources), 2);
+    let sources = sources.flag(bind(), "127.0.0.1:1");
+    assert_eq!(port(&sources), 1);
+}
+
+#[test]
+fn an_empty_value_counts_as_not_set_at_every_level() {
+    let sources = Sources::default()
+        .file("loquat.toml", "environment = 'production'\njwt_secret_key = 'an-hs256-secret-of-more-than-32-bytes'\nbind = '0.0.0.0:9000'")
+        .and_then(|sources| sources.dotenv(".env", "LOQUAT_BIND=\nENVIRONMENT=''"))
+        .expect("read")
+        .variable("LOQUAT_BIND", "")
+        .variable("ENVIRONMENT", "  ")
+        .flag(bind(), "");
+    let settings = Settings::resolve(&sources).expect("right");
+
+    assert_eq!(settings.environment, Environment::Production);
+    assert_eq!(settings.bind.to_string(), "0.0.0.0:9000");
+    assert_eq!(settings.log.format, LogFormat::Json);
+}
+
+#[test]
+fn the_file_takes_numbers_switches_and_lists() {
+    let sources = Sources::default()
+        .file(
+            "loquat.toml",
+            "jwt_leeway_seconds = 5\ndatabase_statement_cache = false\nmodels = ['demo', 'other']\n\
+             cors_origins = ['http://localhost:5173', 'https://app.example.com']",
+        )
+        .expect("read");
+    let settings = Settings::resolve(&sources).expect("right");
+
+    assert_eq!(settings.jwt_leeway, Duration::from_secs(5));
+    assert!(!settings.database.named_statements);
+    assert_eq!(
+        settings.provider.models,
+        OfferedModels::Listed(vec!["demo".to_owned(), "other".to_owned()])
+    );
+    assert_eq!(
+        settings.cors_origins,
+        ["http://localhost:5173", "https://app.example.com"]
+    );
+}
+
+#[test]
+fn supabase_is_its_issuer_its_audience_and_whichever_keys_are_named() {
+    use jsonwebtoken::Algorithm::{ES256, HS256, RS256};
+
+    let both = settings(&[
+        ("SUPABASE_PROJECT_URL", "https://abc.supabase.co/"),
+        ("SUPABASE_JWT_SECRET", SECRET),
+    ])
+    .issuer
+    .expect("an issuer");
+    assert_eq!(both.name, "supabase");
+    assert_eq!(
+        both.issuer.as_deref(),
+        Some("https://abc.supabase.co/auth/v1")
+    );
+    assert_eq!(both.audience.as_deref(), Some("authenticated"));
+    assert_eq!(both.user_claim, "sub");
+    assert_eq!(
+        both.jwks_url.expect("a key set").as_str(),
+        "https://abc.supabase.co/auth/v1/.well-known/jwks.json"
+    );
+    assert_eq!(both.algorithms, [HS256, ES256, RS256]);
+
+    let keys = settings(&[("SUPABASE_PROJECT_URL", "https://abc.supabase.co")])
+        .issuer
+        .expect("an issuer");
+    assert_eq!(keys.algorithms, [ES256, RS256]);
+
+    let secret = settings(&[
+        ("SUPABASE_JWT_SECRET", SECRET),
+        ("JWT_SECRET_KEY", SECRET),
+        ("JWT_ALGORITHM", "HS256"),
+    ])
+    .issuer
+    .expect("an issuer");
+    assert_eq!(secret.issuer, None);
+    assert_eq!(secret.algorithms, [HS256]);
+    assert_eq!(secret.secret.expect("a secret").expose_secret(), SECRET);
+}
+
+#[test]
+fn better_auth_is_its_url_its_key_set_and_ed25519() {
+    let issuer = settings(&[("BETTER_AUTH_URL", "https://app.example.com/")])
+        .issuer
+        .expect("an issuer");
+
+    assert_eq!(issuer.name, "better-auth");
+    assert_eq!(issuer.issuer.as_deref(), Some("https://app.example.com"));
+    assert_eq!(issuer.audience, issuer.issuer);
+    assert_eq!(
+        issuer.jwks_url.expect("a key set").as_str(),
+        "https://app.example.com/api/auth/jwks"
+    );
+    assert_eq!(issuer.algorithms, [jsonwebtoken::Algorithm::EdDSA]);
+    assert!(issuer.secret.is_none());
+}
+
+#[test]
+fn a_django_secret_needs_nothing_but_the_name_of_its_user_claim() {
+    let issuer = settings(&[("JWT_SECRET_KEY", SECRET), ("JWT_USER_CLAIM", "user_id")])
+        .issuer
+        .expect("an issuer");
+
+    assert_eq!(issuer.name, "jwt");
+    assert_eq!(issuer.issuer, None);
+    assert_eq!(issuer.audience, None);
+    assert_eq!(issuer.user_claim, "user_id");
+    assert_eq!(issuer.algorithms, [jsonwebtoken::Algorithm::HS256]);
+}
+
+#[test]
+fn a_key_alone_is_openai_and_a_local_server_names_its_model() {
+    let openai = settings(&[("OPENAI_API_KEY", "sk-test")]).provider;
+    assert_eq!(openai.default_model, "gpt-4.1-mini");
+    assert_eq!(
+        openai.openai.expect("a server").base_url.as_str(),
+        "https://api.openai.com/v1"
+    );
+
+    let local = settings(&[
+        ("OPENAI_BASE_URL", "http://127.0.0.1:11434/v1/"),
+        ("OPENAI_CHAT_MODEL", "smollm2"),
+        ("LOQUAT_MODELS", "*"),
+    ])
+    .provider;
+    let server = local.openai.expect("a server");
+    assert_eq!(server.base_url.as_str(), "http://127.0.0.1:11434/v1");
+    assert!(server.api_key.is_none());
+    assert_eq!(local.default_model, "smollm2");
+    assert_eq!(local.models, OfferedModels::Any);
+}
+
+#[test]
+fn origins_of_pages_and_of_packaged_apps_are_taken_as_browsers_send_them() {
+    let settings = settings(&[(
+        "CORS_ORIGINS",
+        "https://app.example.com, http://localhost:5173,capacitor://localhost",
+    )]);
+
+    assert_eq!(
+        settings.cors_origins,
+        [
+            "https://app.example.com",
+            "http://localhost:5173",
+            "capacitor://localhost"
+        ]
+    );
+}
+
+#[test]
+fn each_wrong_variable_is_one_line_that_names_it_and_the_mend() {
+    let cases: &[(&[(&str, &str)], &str)] = &[
+        (
+            &[("ENVIRONMENT", "staging")],
+            "ENVIRONMENT: `staging` is not one of development, production",
+        ),
+        (
+            &[("ENVIRONMENT", "production")],
+            "ENVIRONMENT is production and needs an issuer: set SUPABASE_PROJECT_URL, BETTER_AUTH_URL, JWT_JWKS_URL or JWT_SECRET_KEY",
+        ),
+        (
+            &[("LOQUAT_BIND", "8000")],
+            "LOQUAT_BIND: `8000` is not an address and a port, such as 127.0.0.1:8000",
+        ),
+        (
+            &[("LOQUAT_BIND", "0.0.0.0:8000")],
+            "LOQUAT_BIND: development listens on loopback only, not on 0.0.0.0:8000; use 127.0.0.1:8000, or set ENVIRONMENT=production and an issuer",
+        ),
+        (
+            &[("DATABASE_URL", "localhost/chat")],
+            "DATABASE_URL: is not a URL (relative URL without a base); write it as postgresql://user:password@host:5432/database",
+        ),
+        (
+            &[("DATABASE_URL", "mysql://u:hunter2@db/chat")],
+            "DATABASE_URL: `mysql:` is not PostgreSQL; write it as postgresql://user:password@host:5432/database",
+        ),
+        (
+            &[("SUPABASE_DB_URL", "postgresql+asyncpg://u:hunter2@db/chat")],
+            "SUPABASE_DB_URL: `postgresql+asyncpg:` names another program's driver; write it as postgresql://user:password@host:5432/database",
+        ),
+        (
+            &[
+                ("DATABASE_URL", "postgres://u:hunter2@one/chat"),
+                ("SUPABASE_DB_URL", "postgres://u:hunter2@two/chat"),
+            ],
+            "DATABASE_URL and SUPABASE_DB_URL contradict each other: they name different databases; keep one of them",
+        ),
+        (
+            &[("LOQUAT_POSTGRES_BIN", "/nowhere")],
+            "LOQUAT_POSTGRES_BIN: /nowhere does not hold the programs postgres and initdb; name the bin folder of a PostgreSQL 15 or newer",
+        ),
+        (
+            &[("LOQUAT_DATABASE_CONNECTIONS", "1")],
+            "LOQUAT_DATABASE_CONNECTIONS: `1` is not a whole number from 2 to 1000",
+        ),
+        (
+            &[("LOQUAT_DATABASE_STATEMENT_CACHE", "no")],
+            "LOQUAT_DATABASE_STATEMENT_CACHE: `no` is not one of true, false",
+        ),
+        (
+            &[
+                ("SUPABASE_PROJECT_URL", "https://abc.supabase.co"),
+                ("BETTER_AUTH_URL", "https://app.example.com"),
+            ],
+            "SUPABASE_PROJECT_URL and BETTER_AUTH_URL contradict each other: each names an issuer; keep one of them",
+        ),
+        (
+            &[
+                (
+                    "SUPABASE_JWT_SECRET",
+                    "one-secret-of-more-than-32-bytes-hunter2",
+                ),
+                ("JWT_SECRET_KEY", "two-secret-of-more-than-32-bytes-hunter2"),
+            ],
+            "SUPABASE_JWT_SECRET and JWT_SECRET_KEY contradict each other: they are different secrets; keep the one that signs the tokens",
+        ),
+        (
+            &[
+                ("BETTER_AUTH_URL", "https://app.example.com"),
+                ("JWT_AUDIENCE", "mobile"),
+            ],
+            "BETTER_AUTH_URL and JWT_AUDIENCE contradict each other: remove one of them; the first names an issuer and sets this itself",
+        ),
+        (
+            &[
+                ("SUPABASE_PROJECT_URL", "https://abc.supabase.co"),
+                ("JWT_SECRET_KEY", SECRET),
+            ],
+            "SUPABASE_PROJECT_URL and JWT_SECRET_KEY contradict each other: remove one of them; the first names an issuer and sets this itself",
+        ),
+        (
+            &[("SUPABASE_PROJECT_URL", "abc.supabase.co")],
+            "SUPABASE_PROJECT_URL: is not a URL (relative URL without a base); write it as https://host or https://host/path",
+        ),
+        (
+            &[("JWT_ISSUER", "https://issuer.example.com")],
+            "JWT_ISSUER needs a key to check tokens with: set JWT_SECRET_KEY or JWT_JWKS_URL",
+        ),
+        (
+            &[("JWT_AUDIENCE", "chat")],
+            "JWT_AUDIENCE needs a key to check tokens with: set JWT_SECRET_KEY or JWT_JWKS_URL",
+        ),
+        (
+            &[("JWT_SECRET_KEY", SECRET), ("JWT_ALGORITHM", "none")],
+            "JWT_ALGORITHM: `none` is not one of HS256, RS256, ES256, EdDSA",
+        ),
+        (
+            &[("JWT_SECRET_KEY", SECRET), ("JWT_ALGORITHM", "RS256")],
+            "JWT_ALGORITHM: RS256 is checked with a key set that has such keys; set JWT_JWKS_URL, or choose HS256",
+        ),
+        (
+            &[
+                ("JWT_JWKS_URL", "https://issuer.example.com/jwks"),
+                ("JWT_ALGORITHM", "HS256"),
+            ],
+            "JWT_ALGORITHM: HS256 is checked with a secret; set JWT_SECRET_KEY, or choose an algorithm of the key set",
+        ),
+        (
+            &[(
+                "JWT_SECRET_KEY",
+                "-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----",
+            )],
+            "JWT_SECRET_KEY: is a PEM key, not a shared secret; publish the public key as a key set and name it in JWT_JWKS_URL",
+        ),
+        (
+            &[("ENVIRONMENT", "production"), ("JWT_SECRET_KEY", "hunter2")],
+            "JWT_SECRET_KEY: has 7 bytes, which can be guessed; production needs 32 or more, in the issuer and here",
+        ),
+        (
+            &[(
+                "JWT_JWKS_URL",
+                "https://user:hunter2@issuer.example.com/jwks",
+            )],
+            "JWT_JWKS_URL: must not hold a user name or a password; write it as https://host or https://host/path",
+        ),
+        (
+            &[("JWT_LEEWAY_SECONDS", "a minute")],
+            "JWT_LEEWAY_SECONDS: `a minute` is not a whole number from 0 to 600",
+        ),
+        (
+            &[("LOQUAT_JWKS_CACHE_SECONDS", "0")],
+            "LOQUAT_JWKS_CACHE_SECONDS: `0` is not a whole number from 1 to 86400",
+        ),
+        (
+            &[("OPENAI_BASE_URL", "http://127.0.0.1:11434/v1")],
+            "OPENAI_BASE_URL needs OPENAI_CHAT_MODEL: the name of a model that this server has",
+        ),
+        (
+            &[("OPENAI_CHAT_MODEL", "gpt-4.1")],
+            "OPENAI_CHAT_MODEL needs the server that has this model: set OPENAI_API_KEY or OPENAI_BASE_URL",
+        ),
+        (
+            &[("OPENAI_API_KEY", "sk-hunter2 and a comment")],
+            "OPENAI_API_KEY: holds characters that no key has; copy it again, without spaces",
+        ),
+        (
+            &[("OPENAI_BASE_URL", "ftp://models.example.com")],
+            "OPENAI_BASE_URL: is not an http or https URL; write it as https://host or https://host/path",
+        ),
+        (
+            &[
+                ("OPENAI_API_KEY", "sk-test"),
+                ("LOQUAT_MODELS", "gpt-4.1, o4-mini"),
+            ],
+            "LOQUAT_MODELS: does not hold the default model `gpt-4.1-mini`; add it",
+        ),
+        (
+            &[("LOQUAT_MODELS", "demo,*")],
+            "LOQUAT_MODELS: holds names and `*`; write either",
+        ),
+        (
+            &[("LOQUAT_PROVIDER_RETRIES", "-1")],
+            "LOQUAT_PROVIDER_RETRIES: `-1` is not a whole number from 0 to 10",
+        ),
+        (
+            &[("CORS_ORIGINS", "*")],
+            "CORS_ORIGINS: `*` is not an origin; name each, such as https://app.example.com",
+        ),
+        (
+            &[("CORS_ORIGINS", "https://app.example.com/")],
+            "CORS_ORIGINS: `https://app.example.com/` is not an exact origin; write `https://app.example.com`",
+        ),
+        (
+            &[("CORS_ORIGINS", "https://App.example.com:443")],
+            "CORS_ORIGINS: `https://App.example.com:443` is not an exact origin; write `https://app.example.com`",
+        ),
+        (
+            &[("CORS_ORIGINS", "app.example.com")],
+            "CORS_ORIGINS: `app.example.com` is not an exact origin, such as https://app.example.com",
+        ),
+        (
+            &[("RUST_LOG", "loquat=loud")],
+            "RUST_LOG: `loquat=loud` is not a log filter, such as debug or info,loquat=debug",
+        ),
+        (
+            &[("LOQUAT_LOG_FORMAT", "yaml")],
+            "LOQUAT_LOG_FORMAT: `yaml` is not one of text, json",
+        ),
+        (
+            &[("LOQUAT_SHUTDOWN_GRACE_SECONDS", "20s")],
+            "LOQUAT_SHUTDOWN_GRACE_SECONDS: `20s` is not a whole number from 0 to 600",
+        ),
+    ];
+    for (pairs, expected) in cases {
+        let line = line(Ok(variables(pairs)));
+        assert_eq!(&line, expected);
+        assert!(!line.contains('\n') && !line.contains("hunter2"), "{line}");
+    }
+}
+
+#[test]
+fn each_wrong_file_is_one_line_that_names_the_file_and_the_key() {
+    let file = |text: &str| line(Sources::default().file("loquat.toml", text));
+
+    assert_eq!(
+        file("databse_url = 'x'"),
+        "loquat.toml: unknown key `databse_url`; loquat.example.toml lists the keys"
+    );
+    assert_eq!(
+        file("LOQUAT_BIND = '127.0.0.1:1'"),
+        "loquat.toml: unknown key `LOQUAT_BIND`; the key is `bind`"
+    );
+    assert_eq!(
+        file("database-url = 'x'"),
+        "loquat.toml: unknown key `database-url`; the key is `database_url`"
+    );
+    assert_eq!(
+        file("config = 'other.toml'"),
+        "loquat.toml: unknown key `config`; loquat.example.toml lists the keys"
+    );
+    assert_eq!(
+        file("[bind]\nport = 1"),
+        "bind in loquat.toml: must be a string, a number, true or false, or a list of strings"
+    );
+    let malformed = file("environment = 'development'\nopenai_api_key = hunter2");
+    assert!(
+        malformed.starts_with("loquat.toml: line 2 cannot be read as TOML: ")
+            && !malformed.contains('\n')
+            && !malformed.contains("hunter2"),
+        "{malformed}"
+    );
+    assert_eq!(
+        file("environment = 'production'"),
+        "environment in loquat.toml is production and needs an issuer: set SUPABASE_PROJECT_URL, BETTER_AUTH_URL, JWT_JWKS_URL or JWT_SECRET_KEY"
+    );
+}
+
+#[test]
+fn a_wrong_value_is_named_where_it_was_written() {
+    assert_eq!(
+        line(Ok(Sources::default().flag(bind(), "nowhere"))),
+        "--bind: `nowhere` is not an address and a port, such as 127.0.0.1:8000"
+    );
+    assert_eq!(
+        line(Sources::default().dotenv(".env.local", "LOQUAT_BIND=nowhere")),
+        "LOQUAT_BIND in .env.local: `nowhere` is not an address and a port, such as 127.0.0.1:8000"
+    );
+    assert_eq!(
+        line(
+            Sources::default()
+                .file("loquat.toml", "database_url = 'postgres://one/chat'")
+                .map(|sources| sources.variable("SUPABASE_DB_URL", "postgres://two/chat"))
+        ),
+        "database_url in loquat.toml and SUPABASE_DB_URL contradict each other: they name different databases; keep one of them"
+    );
+    assert_eq!(
+        line(Sources::default().dotenv(".env", "OPENAI_API_KEY=sk hunter2")),
+        ".env: cannot be read: a line is not NAME=value; put quotes around a value that holds spaces"
+    );
+}
+
+#[test]
+fn the_example_file_shows_every_key_and_is_a_right_file_once_uncommented() {
+    let example = include_str!("../../loquat.example.toml");
+    Sources::default()
+        .file("loquat.example.toml", example)
+        .map(|sources| Settings::resolve(&sources))
+        .expect("the example can be read")
+        .expect("the example, as it stands, changes nothing");
+
+    let shown: Vec<_> = example
+        .lines()
+        .filter_map(|line| line.strip_prefix("# ")?.split_once(" = "))
+        .filter(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+        .collect();
+    let keys: Vec<_> = shown.iter().map(|(key, _)| *key).collect();
+    let expected: Vec<_> = SETTINGS.iter().skip(1).map(|setting| setting.key).collect();
+    assert_eq!(keys, expected);
+    for (key, value) in shown {
+        Sources::default()
+            .file("loquat.example.toml", &format!("{key} = {value}"))
+            .unwrap_or_else(|error| panic!("{key}: {error}"));
+    }
+}
+
+#[test]
+fn nothing_that_holds_settings_prints_a_secret() {
+    let settings = settings(&[
+        ("DATABASE_URL", "postgres://u:hunter2@db/chat"),
+        ("JWT_SECRET_KEY", "hunter2-and-more-than-32-bytes-of-it"),
+        ("OPENAI_API_KEY", "hunter2"),
+    ]);
+
+    assert!(!format!("{settings:?}").contains("hunter2"));
+}
