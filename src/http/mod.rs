@@ -1,1 +1,3 @@
+//! HTTP: the router and what it is made of.
 
+pub mod page;
