@@ -18,7 +18,8 @@ pub mod chat;
 pub mod db;
 pub mod llm;
 
+pub mod telemetry;
+
 pub mod auth;
 pub mod config;
 pub mod model;
-pub mod telemetry;
