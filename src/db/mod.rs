@@ -1,1 +1,35 @@
+//! PostgreSQL, and who may ask it what.
+//!
+//! Invariant: no query runs outside a transaction that was opened for a [`Viewer`] or, with a
+//! stated reason, for the system; the pool is private to this folder, and so are the constructors
+//! of [`Viewer`]. Each transaction takes on its own database role before its first query, so the
+//! rows of other users are out of reach even where an SQL text forgets its owner. Only migrations
+//! run as the login role.
+//!
+//! This folder knows rows and keys. It must not know GraphQL, providers or what a rule of the
+//! chat is.
 
+mod connect;
+mod conversations;
+mod error;
+mod idempotency_keys;
+mod messages;
+pub mod migrate;
+mod progress;
+mod replies;
+mod runs;
+mod transaction;
+mod users;
+mod viewer;
+
+pub use connect::{Database, DatabaseSetupError};
+pub use conversations::{ConversationChanges, ConversationKey, NewConversation};
+pub use error::DbError;
+pub use idempotency_keys::{ClaimedKey, KeyResult, Operation};
+pub use messages::{NewMessage, PathPage};
+pub use progress::ReplyProgress;
+pub use replies::{NewRun, Outcome};
+pub use runs::{Chunk, ExpiredRun, RunKey, RunState};
+pub use transaction::{SystemReason, SystemTx, ViewerTx};
+pub use users::User;
+pub use viewer::Viewer;

@@ -1,0 +1,143 @@
+use std::{str::FromStr, time::Duration};
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use super::{
+    DbError, SystemReason, SystemTx, Viewer, ViewerTx,
+    migrate::{self, MigrateError},
+};
+
+/// How long a request waits for a connection before it is told to come back later.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The oldest PostgreSQL that the SQL of this program is for.
+const OLDEST_SERVER: u32 = 15;
+
+/// The database. Holds the only pool, and never lends it out.
+#[derive(Clone, Debug)]
+pub struct Database {
+    pub(super) pool: PgPool,
+}
+
+/// Why the database cannot be used. Each text is one line, for whoever starts the server.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseSetupError {
+    #[error(
+        "DATABASE_URL is not a PostgreSQL URL ({0}): write postgres://USER:PASSWORD@HOST:PORT/DATABASE"
+    )]
+    Url(String),
+    #[error(
+        "the database of DATABASE_URL cannot be reached ({0}): check host, port, user and password, and that the server runs"
+    )]
+    Unreachable(String),
+    #[error(
+        "the database runs PostgreSQL {0}, and Loquat needs 15 or newer: upgrade it or point DATABASE_URL at another"
+    )]
+    TooOld(u32),
+    #[error(
+        "the role {login:?} of DATABASE_URL may not become {role}: as an administrator, run GRANT loquat_viewer, loquat_system, loquat_admin TO \"{login}\";"
+    )]
+    RoleNotGranted { login: String, role: &'static str },
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+}
+
+impl Database {
+    /// Connects, brings the schema up to date and makes sure that every role can be taken on.
+    pub async fn connect(
+        url: &SecretString,
+        max_connections: u32,
+        named_statements: bool,
+    ) -> Result<Self, DatabaseSetupError> {
+        let options = connect_options(url, named_statements)?;
+        migrate::up(&options).await?;
+        let database = Self {
+            pool: PgPoolOptions::new()
+                .max_connections(max_connections)
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                .connect_with(options)
+                .await
+                .map_err(unreachable)?,
+        };
+        database.check_server().await?;
+        Ok(database)
+    }
+
+    /// Opens a transaction on the viewer's own rows.
+    pub async fn viewer_tx(&self, viewer: &Viewer) -> Result<ViewerTx, DbError> {
+        ViewerTx::begin(&self.pool, viewer).await
+    }
+
+    /// Opens a transaction across users.
+    pub async fn system_tx(&self, reason: SystemReason) -> Result<SystemTx, DbError> {
+        SystemTx::begin(&self.pool, reason).await
+    }
+
+    /// Whether the database answers now.
+    pub async fn ping(&self) -> Result<(), DbError> {
+        self.system_tx(SystemReason::Health).await?.commit().await
+    }
+
+    /// Closes every connection and waits for those in use.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    async fn check_server(&self) -> Result<(), DatabaseSetupError> {
+        for role in ["loquat_viewer", "loquat_system", "loquat_admin"] {
+            let (login, granted): (String, bool) = sqlx::query_as(
+                "select current_user::text, pg_has_role(current_user, $1, \
+                 case when current_setting('server_version_num')::int >= 160000 then 'SET' else 'MEMBER' end)",
+            )
+            .bind(role)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(unreachable)?;
+            if !granted {
+                return Err(DatabaseSetupError::RoleNotGranted { login, role });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a URL of the settings. `named_statements` off suits poolers in transaction mode.
+pub(super) fn connect_options(
+    url: &SecretString,
+    named_statements: bool,
+) -> Result<PgConnectOptions, DatabaseSetupError> {
+    let options = PgConnectOptions::from_str(url.expose_secret())
+        .map_err(|error| DatabaseSetupError::Url(one_line(&error)))?
+        .application_name("loquat");
+    Ok(if named_statements {
+        options
+    } else {
+        options.statement_cache_capacity(0)
+    })
+}
+
+pub(super) fn check_version(version_num: i32) -> Result<(), DatabaseSetupError> {
+    let major = u32::try_from(version_num / 10_000).unwrap_or(0);
+    if major < OLDEST_SERVER {
+        return Err(DatabaseSetupError::TooOld(major));
+    }
+    Ok(())
+}
+
+pub(super) fn unreachable(error: sqlx::Error) -> DatabaseSetupError {
+    DatabaseSetupError::Unreachable(one_line(&error))
+}
+
+/// The message of the innermost cause, which names the fault; never holds the URL.
+pub(super) fn one_line(error: &sqlx::Error) -> String {
+    let text = match error {
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        sqlx::Error::Configuration(error) => error.to_string(),
+        other => other.to_string(),
+    };
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,62 @@
+use std::io;
+
+/// A query that failed, and what it was for.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// The database cannot be reached, is starting or stopping, or has no connection to spare.
+    /// Trying again later may well succeed.
+    #[error("the database is not available to {operation}")]
+    Unavailable {
+        operation: &'static str,
+        #[source]
+        source: sqlx::Error,
+    },
+    /// Anything else: a fault of ours.
+    #[error("the database refused to {operation}")]
+    Query {
+        operation: &'static str,
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A row that no version of this program writes.
+    #[error("a stored {column} holds an unknown value")]
+    Corrupt { column: &'static str },
+}
+
+impl DbError {
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+}
+
+/// For `map_err`: names the operation that a failed query belonged to, as an infinitive.
+pub(super) fn during(operation: &'static str) -> impl Fn(sqlx::Error) -> DbError {
+    move |source| {
+        if is_outage(&source) {
+            DbError::Unavailable { operation, source }
+        } else {
+            DbError::Query { operation, source }
+        }
+    }
+}
+
+fn is_outage(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(error) => error.kind() != io::ErrorKind::InvalidData,
+        sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::BeginFailed => true,
+        // Class 08: connection; 53: no resources; 57P: shutting down, starting up; 55P03 and
+        // 57014: our own time limits; 40: deadlock or serialisation; 25006: a standby.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            code.starts_with("08")
+                || code.starts_with("53")
+                || code.starts_with("57")
+                || code.starts_with("40")
+                || code == "55P03"
+                || code == "25006"
+        }),
+        _ => false,
+    }
+}

@@ -1,0 +1,341 @@
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{DbError, ViewerTx, error::during};
+use crate::model::{
+    ConversationId, Message, MessageId, MessageRole, MessageStatus, Page, PageRequest, ReplyError,
+    ReplyErrorCode, Slice, TokenUsage,
+};
+
+/// A message to be stored at the end of the active path.
+#[derive(Clone, Debug)]
+pub struct NewMessage {
+    pub id: MessageId,
+    pub conversation_id: ConversationId,
+    pub parent_id: Option<MessageId>,
+    pub position: i32,
+    pub role: MessageRole,
+    pub content: String,
+    pub status: MessageStatus,
+    pub model: Option<String>,
+    pub idempotency_key: Option<String>,
+}
+
+/// One page of one conversation's active path.
+#[derive(Clone, Debug)]
+pub struct PathPage {
+    pub conversation_id: ConversationId,
+    pub page: Page<Message>,
+}
+
+/// Where the text of an unfinished message is read: the chunks of its newest attempt that has
+/// any. One statement sees one moment, so a reply that ends meanwhile is never seen empty.
+macro_rules! columns {
+    () => {
+        "m.id, m.conversation_id, m.parent_id, m.active, m.position, m.role, \
+         case when m.completed_at is null then coalesce((\
+           select string_agg(c.text, '' order by c.\"offset\") from chat.reply_chunks c \
+           where c.user_id = m.user_id and c.message_id = m.id and c.attempt = (\
+             select max(n.attempt) from chat.reply_chunks n \
+             where n.user_id = m.user_id and n.message_id = m.id)), '') \
+         else m.content end as content, \
+         m.status, m.error_code, m.error_message, m.truncated, m.model, \
+         m.prompt_tokens, m.completion_tokens, m.total_tokens, m.idempotency_key, \
+         m.created_at, m.completed_at"
+    };
+}
+
+impl ViewerTx {
+    pub async fn insert_message(&mut self, new: &NewMessage) -> Result<Message, DbError> {
+        let row: MessageRow = sqlx::query_as(concat!(
+            "insert into chat.messages as m \
+               (user_id, id, conversation_id, parent_id, active, position, role, content, status, \
+                model, idempotency_key, created_at, completed_at) \
+             values ($1, $2, $3, $4, true, $5, $6, $7, $8, $9, $10, statement_timestamp(), \
+               case when $8 in ('PENDING', 'STREAMING') then null else statement_timestamp() end) \
+             returning ",
+            columns!()
+        ))
+        .bind(self.viewer.user_id().uuid())
+        .bind(new.id.uuid())
+        .bind(new.conversation_id.uuid())
+        .bind(new.parent_id.map(MessageId::uuid))
+        .bind(new.position)
+        .bind(new.role.as_str())
+        .bind(&new.content)
+        .bind(new.status.as_str())
+        .bind(&new.model)
+        .bind(&new.idempotency_key)
+        .fetch_one(&mut *self.tx)
+        .await
+        .map_err(during("store a message"))?;
+        row.try_into()
+    }
+
+    pub async fn message(&mut self, id: MessageId) -> Result<Option<Message>, DbError> {
+        Ok(self.messages(&[id]).await?.pop())
+    }
+
+    /// Those of the ids that are the viewer's, in no order.
+    pub async fn messages(&mut self, ids: &[MessageId]) -> Result<Vec<Message>, DbError> {
+        let rows: Vec<MessageRow> = sqlx::query_as(concat!(
+            "select ",
+            columns!(),
+            " from chat.messages m where m.user_id = $1 and m.id = any($2)"
+        ))
+        .bind(self.viewer.user_id().uuid())
+        .bind(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
+        .fetch_all(&mut *self.tx)
+        .await
+        .map_err(during("load messages"))?;
+        rows.into_iter().map(Message::try_from).collect()
+    }
+
+    /// The end of each conversation's active path.
+    pub async fn last_messages(
+        &mut self,
+        conversations: &[ConversationId],
+    ) -> Result<Vec<Message>, DbError> {
+        let rows: Vec<MessageRow> = sqlx::query_as(concat!(
+            "select ",
+            columns!(),
+            " from unnest($2::uuid[]) as asked (id) cross join lateral (\
+               select * from chat.messages \
+               where user_id = $1 and conversation_id = asked.id and active \
+               order by position desc limit 1) m"
+        ))
+        .bind(self.viewer.user_id().uuid())
+        .bind(uuids(conversations))
+        .fetch_all(&mut *self.tx)
+        .await
+        .map_err(during("load last messages"))?;
+        rows.into_iter().map(Message::try_from).collect()
+    }
+
+    /// The oldest unfinished reply of each conversation that has one.
+    pub async fn active_replies(
+        &mut self,
+        conversations: &[ConversationId],
+    ) -> Result<Vec<Message>, DbError> {
+        let rows: Vec<MessageRow> = sqlx::query_as(concat!(
+            "select ",
+            columns!(),
+            " from unnest($2::uuid[]) as asked (id) cross join lateral (\
+               select * from chat.messages \
+               where user_id = $1 and conversation_id = asked.id \
+                 and status in ('PENDING', 'STREAMING') \
+               order by position limit 1) m"
+        ))
+        .bind(self.viewer.user_id().uuid())
+        .bind(uuids(conversations))
+        .fetch_all(&mut *self.tx)
+        .await
+        .map_err(during("load active replies"))?;
+        rows.into_iter().map(Message::try_from).collect()
+    }
+
+    /// The same page of several active paths, in one query. Keys are positions on the path.
+    pub async fn path_pages(
+        &mut self,
+        conversations: &[ConversationId],
+        request: PageRequest<i32>,
+    ) -> Result<Vec<PathPage>, DbError> {
+        let (limit, statement) = match request.slice {
+            Slice::First(limit) => (
+                limit,
+                concat!(
+                    "select ",
+                    columns!(),
+                    " from unnest($2::uuid[]) as asked (id) cross join lateral (\
+                       select * from chat.messages \
+                       where user_id = $1 and conversation_id = asked.id and active \
+                         and position > $3 and position < $4 \
+                       order by position limit $5) m order by m.conversation_id, m.position"
+                ),
+            ),
+            Slice::Last(limit) => (
+                limit,
+                concat!(
+                    "select ",
+                    columns!(),
+                    " from unnest($2::uuid[]) as asked (id) cross join lateral (\
+                       select * from chat.messages \
+                       where user_id = $1 and conversation_id = asked.id and active \
+                         and position > $3 and position < $4 \
+                       order by position desc limit $5) m order by m.conversation_id, m.position desc"
+                ),
+            ),
+        };
+        let rows: Vec<MessageRow> = sqlx::query_as(statement)
+            .bind(self.viewer.user_id().uuid())
+            .bind(uuids(conversations))
+            .bind(request.after.unwrap_or(-1))
+            .bind(request.before.unwrap_or(i32::MAX))
+            .bind(i64::from(limit) + 1)
+            .fetch_all(&mut *self.tx)
+            .await
+            .map_err(during("load pages of messages"))?;
+        let mut pages: Vec<(ConversationId, Vec<Message>)> =
+            conversations.iter().map(|id| (*id, Vec::new())).collect();
+        pages.sort_unstable_by_key(|(id, _)| *id);
+        for row in rows {
+            let message = Message::try_from(row)?;
+            if let Ok(index) = pages
+                .binary_search_by_key(&message.conversation_id, |(conversation, _)| *conversation)
+            {
+                pages[index].1.push(message);
+            }
+        }
+        Ok(pages
+            .into_iter()
+            .map(|(conversation_id, messages)| PathPage {
+                conversation_id,
+                page: Page::from_overfull(messages, &request),
+            })
+            .collect())
+    }
+
+    /// How many messages each active path has; a conversation without any is left out.
+    pub async fn count_paths(
+        &mut self,
+        conversations: &[ConversationId],
+    ) -> Result<Vec<(ConversationId, i64)>, DbError> {
+        let rows: Vec<(Uuid, i64)> = sqlx::query_as(
+            "select conversation_id, count(*) from chat.messages \
+             where user_id = $1 and conversation_id = any($2) and active group by conversation_id",
+        )
+        .bind(self.viewer.user_id().uuid())
+        .bind(uuids(conversations))
+        .fetch_all(&mut *self.tx)
+        .await
+        .map_err(during("count messages"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(id, count)| (ConversationId::from_uuid(id), count))
+            .collect())
+    }
+
+    /// The active path up to and without `before`, oldest first: what a reply at that position
+    /// answers.
+    pub async fn path_before(
+        &mut self,
+        conversation_id: ConversationId,
+        before: i32,
+    ) -> Result<Vec<Message>, DbError> {
+        let rows: Vec<MessageRow> = sqlx::query_as(concat!(
+            "select ",
+            columns!(),
+            " from chat.messages m \
+             where m.user_id = $1 and m.conversation_id = $2 and m.active and m.position < $3 \
+             order by m.position"
+        ))
+        .bind(self.viewer.user_id().uuid())
+        .bind(conversation_id.uuid())
+        .bind(before)
+        .fetch_all(&mut *self.tx)
+        .await
+        .map_err(during("load the path before a reply"))?;
+        rows.into_iter().map(Message::try_from).collect()
+    }
+
+    /// Deletes every message of a conversation, and their runs.
+    pub async fn delete_messages(
+        &mut self,
+        conversation_id: ConversationId,
+    ) -> Result<(), DbError> {
+        sqlx::query("delete from chat.messages where user_id = $1 and conversation_id = $2")
+            .bind(self.viewer.user_id().uuid())
+            .bind(conversation_id.uuid())
+            .execute(&mut *self.tx)
+            .await
+            .map_err(during("delete messages"))?;
+        Ok(())
+    }
+}
+
+fn uuids(conversations: &[ConversationId]) -> Vec<Uuid> {
+    conversations.iter().map(|id| id.uuid()).collect()
+}
+
+#[derive(sqlx::FromRow)]
+struct MessageRow {
+    id: Uuid,
+    conversation_id: Uuid,
+    parent_id: Option<Uuid>,
+    active: bool,
+    position: i32,
+    role: String,
+    content: String,
+    status: String,
+    error_code: Option<String>,
+    error_message: Option<String>,
+    truncated: bool,
+    model: Option<String>,
+    prompt_tokens: Option<i32>,
+    completion_tokens: Option<i32>,
+    total_tokens: Option<i32>,
+    idempotency_key: Option<String>,
+    created_at: DateTime<Utc>,
+    completed_at: Option<DateTime<Utc>>,
+}
+
+impl TryFrom<MessageRow> for Message {
+    type Error = DbError;
+
+    fn try_from(row: MessageRow) -> Result<Self, DbError> {
+        let role = MessageRole::ALL
+            .into_iter()
+            .find(|role| role.as_str() == row.role)
+            .ok_or(DbError::Corrupt {
+                column: "messages.role",
+            })?;
+        let error = match (row.error_code, row.error_message) {
+            (Some(code), Some(message)) => Some(ReplyError {
+                code: ReplyErrorCode::ALL
+                    .into_iter()
+                    .find(|known| known.as_str() == code)
+                    .ok_or(DbError::Corrupt {
+                        column: "messages.error_code",
+                    })?,
+                message,
+            }),
+            _ => None,
+        };
+        let usage = match (row.prompt_tokens, row.completion_tokens, row.total_tokens) {
+            (Some(prompt_tokens), Some(completion_tokens), Some(total_tokens)) => {
+                Some(TokenUsage {
+                    prompt_tokens,
+                    completion_tokens,
+                    total_tokens,
+                })
+            }
+            _ => None,
+        };
+        Ok(Self {
+            id: MessageId::from_uuid(row.id),
+            conversation_id: ConversationId::from_uuid(row.conversation_id),
+            parent_id: row.parent_id.map(MessageId::from_uuid),
+            active: row.active,
+            position: row.position,
+            role,
+            content: row.content,
+            status: status(&row.status)?,
+            error,
+            truncated: row.truncated,
+            model: row.model,
+            usage,
+            idempotency_key: row.idempotency_key,
+            created_at: row.created_at,
+            completed_at: row.completed_at,
+        })
+    }
+}
+
+pub(super) fn status(word: &str) -> Result<MessageStatus, DbError> {
+    MessageStatus::ALL
+        .into_iter()
+        .find(|status| status.as_str() == word)
+        .ok_or(DbError::Corrupt {
+            column: "messages.status",
+        })
+}

@@ -1,0 +1,100 @@
+//! The two kinds of transaction. Each begins with one message that opens it, takes on its role
+//! and names its user, so that no statement can come before.
+
+use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction};
+
+use super::{DbError, Viewer, error::during};
+
+/// How long one statement may take, in milliseconds. No transaction waits for a person or a
+/// model, so a statement that takes longer is stuck.
+const STATEMENT_TIMEOUT_MS: u32 = 15_000;
+
+/// A transaction that sees one user's rows and no others. Rolled back unless committed.
+pub struct ViewerTx {
+    pub(super) tx: Transaction<'static, Postgres>,
+    pub(super) viewer: Viewer,
+}
+
+/// A transaction across users, on only the tables and columns that its role may touch.
+pub struct SystemTx {
+    pub(super) tx: Transaction<'static, Postgres>,
+}
+
+/// Why the system looks at rows of several users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SystemReason {
+    /// A user proved who they are, and the row that stands for them is looked up or made.
+    SignIn,
+    /// One tick: the texts and leases of all replies that this process writes.
+    Tick,
+    /// Runs whose process is gone are looked for.
+    Recovery,
+    /// Subscribers follow replies that other processes write.
+    Progress,
+    /// Idempotency keys whose time is over are deleted.
+    CleanUp,
+    /// The health check asks whether the database answers.
+    Health,
+}
+
+impl ViewerTx {
+    pub(super) async fn begin(pool: &PgPool, viewer: &Viewer) -> Result<Self, DbError> {
+        // A UUID and hexadecimal digits: nothing in this text was written by anybody else.
+        let statement = format!(
+            "begin; set local role loquat_viewer; set local statement_timeout = {STATEMENT_TIMEOUT_MS}; \
+             select set_config('loquat.user_id', '{}', true), \
+             set_config('request.jwt.claims', convert_from(decode('{}', 'hex'), 'UTF8'), true)",
+            viewer.user_id(),
+            viewer.claims_hex(),
+        );
+        let tx = begin(pool, statement)
+            .await
+            .map_err(during("begin a viewer's transaction"))?;
+        Ok(Self {
+            tx,
+            viewer: viewer.clone(),
+        })
+    }
+
+    pub async fn commit(self) -> Result<(), DbError> {
+        self.tx
+            .commit()
+            .await
+            .map_err(during("commit a viewer's transaction"))
+    }
+}
+
+impl SystemTx {
+    pub(super) async fn begin(pool: &PgPool, reason: SystemReason) -> Result<Self, DbError> {
+        tracing::trace!(system.reason = ?reason, "a system transaction begins");
+        let statement = format!(
+            "begin; set local role loquat_system; set local statement_timeout = {STATEMENT_TIMEOUT_MS}; \
+             select set_config('loquat.user_id', '', true), set_config('request.jwt.claims', '', true)"
+        );
+        let tx = begin(pool, statement)
+            .await
+            .map_err(during("begin a system transaction"))?;
+        Ok(Self { tx })
+    }
+
+    pub async fn commit(self) -> Result<(), DbError> {
+        self.tx
+            .commit()
+            .await
+            .map_err(during("commit a system transaction"))
+    }
+}
+
+/// Begins on a task of its own. Were the caller's future dropped in the middle of `begin_with`,
+/// the connection would go back to the pool inside the open transaction, and its next user would
+/// run as this viewer. So the begin always runs to its end, and a transaction that nobody waits
+/// for any more is dropped whole, which rolls it back.
+async fn begin(
+    pool: &PgPool,
+    statement: String,
+) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let pool = pool.clone();
+    tokio::spawn(async move { pool.begin_with(AssertSqlSafe(statement)).await })
+        .await
+        .unwrap_or(Err(sqlx::Error::WorkerCrashed))
+}
