@@ -1,0 +1,171 @@
+//! The life of a reply.
+//!
+//! `PENDING → STREAMING → COMPLETED | FAILED`, and no way back. A reply belongs to the process
+//! that holds its lease, not to whoever asked for it. Its text lives in one log that every
+//! subscriber reads at their own pace ([`log`]), is written down at each tick ([`tick`]), and is
+//! folded into its message in one final transaction ([`run`]). A run whose process is gone is
+//! found by its expired lease ([`recover`]).
+//!
+//! Invariants: every write carries the fence of its run, and nothing is published by a process
+//! whose own lease has run out on its own clock; the log is never ahead of what a finished message
+//! holds; a subscriber has no queue.
+
+mod follow;
+mod log;
+mod progress;
+mod recover;
+mod registry;
+mod run;
+mod tick;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+pub use follow::FollowEvent;
+pub use registry::PreparedRun;
+
+use self::{progress::Watches, registry::Registry};
+use super::ChatError;
+use crate::{
+    config::ChatSettings,
+    db::{Database, NewRun, RunKey, Viewer, ViewerTx},
+    lifecycle::Lifecycle,
+    llm::Provider,
+    model::{ConversationId, Message, ProcessId, UserId},
+};
+
+/// The clocks of the engine. The defaults keep the promise that a reply of a process that crashed
+/// is terminal within ten seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// How often new text is written down.
+    pub tick: Duration,
+    /// How long a process may be silent before its runs are taken over.
+    pub lease: Duration,
+    /// How often leases are renewed.
+    pub renewal: Duration,
+    /// How often expired leases are looked for.
+    pub recovery: Duration,
+    /// How often PostgreSQL is asked about replies that other processes write.
+    pub progress: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            tick: Duration::from_millis(200),
+            lease: Duration::from_secs(5),
+            renewal: Duration::from_secs(1),
+            recovery: Duration::from_secs(1),
+            progress: Duration::from_secs(1),
+        }
+    }
+}
+
+/// The replies that this process writes or watches. Clones are handles to the same.
+#[derive(Clone)]
+pub(super) struct Replies {
+    engine: Arc<Engine>,
+}
+
+struct Engine {
+    database: Database,
+    provider: Arc<dyn Provider>,
+    settings: Arc<ChatSettings>,
+    timing: Timing,
+    lifecycle: Lifecycle,
+    process_id: ProcessId,
+    registry: Registry,
+    watches: Watches,
+}
+
+impl Replies {
+    pub fn start(
+        database: Database,
+        provider: Arc<dyn Provider>,
+        settings: Arc<ChatSettings>,
+        timing: Timing,
+        lifecycle: Lifecycle,
+    ) -> Self {
+        let engine = Arc::new(Engine {
+            database,
+            provider,
+            settings,
+            timing,
+            lifecycle,
+            process_id: ProcessId::new(),
+            registry: Registry::default(),
+            watches: Watches::default(),
+        });
+        engine.lifecycle.spawn(Arc::clone(&engine).tick_on());
+        engine.lifecycle.spawn(Arc::clone(&engine).recover_on());
+        engine.lifecycle.spawn(Arc::clone(&engine).watch_on());
+        Self { engine }
+    }
+
+    /// Stores the run of a pending reply within the transaction that stores the reply, and makes
+    /// its log known to subscribers before anybody can learn of it. Dropped without a start, as
+    /// when the commit fails, it leaves nothing here; a run that was committed all the same is
+    /// then found by its lease.
+    pub async fn prepare(
+        &self,
+        viewer: &Viewer,
+        tx: &mut ViewerTx,
+        reply: &Message,
+    ) -> Result<PreparedRun, ChatError> {
+        // Before the lease is written, so that it runs out here no later than there.
+        let lease_until = Instant::now() + self.engine.timing.lease;
+        let fence = tx
+            .insert_run(NewRun {
+                message_id: reply.id,
+                conversation_id: reply.conversation_id,
+                process_id: self.engine.process_id,
+                lease: self.engine.timing.lease,
+            })
+            .await?;
+        Ok(PreparedRun::new(
+            Arc::clone(&self.engine),
+            viewer.clone(),
+            reply,
+            fence,
+            lease_until,
+        ))
+    }
+
+    /// Gives unfinished replies that are written here the text that they have by now.
+    pub fn fill_in(&self, viewer: &Viewer, messages: &mut [Message]) {
+        for message in messages {
+            self.engine.fill_in(viewer.user_id(), message);
+        }
+    }
+
+    /// Stops the runs of a conversation whose messages were just deleted. Other processes learn
+    /// of it at their next tick.
+    pub fn abandon(&self, user_id: UserId, conversation_id: ConversationId) {
+        for run in self.engine.registry.all() {
+            if run.key.user_id == user_id && run.conversation_id == conversation_id {
+                run.lost.cancel();
+            }
+        }
+    }
+
+    pub async fn drained(&self) {
+        self.engine.registry.empty().await;
+    }
+}
+
+impl Engine {
+    fn fill_in(&self, user_id: UserId, message: &mut Message) {
+        if message.status.is_terminal() {
+            return;
+        }
+        let key = RunKey {
+            user_id,
+            message_id: message.id,
+        };
+        if let Some(run) = self.registry.find(&key) {
+            message.content = run.log.text();
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! One run: from the stored question to the stored answer.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures_util::{FutureExt, StreamExt};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::{Engine, log::LogPhase, registry::Run};
+use crate::{
+    chat::prompt,
+    db::{DbError, Outcome},
+    llm::{FinishReason, Prompt, ReplyEvent},
+    model::{ReplyError, ReplyErrorCode},
+};
+
+/// The longest reply that is kept, in bytes. A provider that never ends must not fill the memory.
+const MAX_REPLY_BYTES: usize = 4 * 1024 * 1024;
+
+/// How long to wait before a database that was not there is asked again.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// Why a run ends without an outcome of its own.
+enum Stop {
+    /// It is not this process's any more.
+    Lost,
+    Ended(Outcome),
+}
+
+impl Engine {
+    pub(super) async fn write_reply(self: Arc<Self>, run: Arc<Run>) {
+        // Dropping the future of the provider's stream hangs up on it.
+        let stop = tokio::select! {
+            biased;
+            () = run.lost.cancelled() => Stop::Lost,
+            () = self.lifecycle.hard_stop().cancelled() => Stop::Ended(failed(
+                ReplyErrorCode::Interrupted,
+                "The server was stopped while it wrote this reply. Send the message again.",
+            )),
+            stop = AssertUnwindSafe(self.generate(&run)).catch_unwind() => {
+                stop.unwrap_or_else(|_| panicked(&run))
+            }
+        };
+        let phase = match stop {
+            Stop::Lost => LogPhase::Lost,
+            Stop::Ended(outcome) => self.finish(&run, &outcome).await,
+        };
+        // Readers that find no run look into the database, so it must know first.
+        run.log.enter(phase);
+        self.registry.remove(&run);
+    }
+
+    async fn generate(&self, run: &Run) -> Stop {
+        let prompt = match self.begin(run).await {
+            Ok(Some(prompt)) => prompt,
+            Ok(None) => return Stop::Lost,
+            Err(error) => {
+                tracing::error!(
+                    message.id = %run.message_id(),
+                    error = &error as &dyn std::error::Error,
+                    "a reply could not be begun"
+                );
+                return Stop::Ended(failed(
+                    ReplyErrorCode::Internal,
+                    "The server could not begin this reply. Send the message again.",
+                ));
+            }
+        };
+        run.log.enter(LogPhase::Streaming);
+        let mut events = self.provider.reply(prompt);
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(ReplyEvent::Delta(text)) => {
+                    if run.lost.is_cancelled() || !run.holds_lease() {
+                        return Stop::Lost;
+                    }
+                    if run.log.size() + text.len() > MAX_REPLY_BYTES {
+                        return Stop::Ended(failed(
+                            ReplyErrorCode::ProviderRejected,
+                            "The reply grew longer than the server keeps, and was cut.",
+                        ));
+                    }
+                    run.log.append(&text);
+                }
+                Ok(ReplyEvent::Finished { reason, usage }) => {
+                    return Stop::Ended(Outcome::Completed {
+                        truncated: reason == FinishReason::Length,
+                        usage,
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        message.id = %run.message_id(),
+                        reply.error = error.code.as_str(),
+                        error = &error as &dyn std::error::Error,
+                        "the provider failed to write a reply"
+                    );
+                    return Stop::Ended(failed(error.code, error.message));
+                }
+            }
+        }
+        Stop::Ended(failed(
+            ReplyErrorCode::ProviderUnavailable,
+            "The model's answer broke off. Send the message again.",
+        ))
+    }
+
+    /// Marks the reply as streaming and reads what it answers. `None`: the run is lost.
+    async fn begin(&self, run: &Run) -> Result<Option<Prompt>, DbError> {
+        let mut pause = interval(RETRY);
+        pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            pause.tick().await;
+            match self.try_begin(run).await {
+                Err(error) if error.is_unavailable() && run.holds_lease() => {}
+                Err(error) if error.is_unavailable() => {
+                    tracing::warn!(
+                        message.id = %run.message_id(),
+                        error = &error as &dyn std::error::Error,
+                        "a reply lost its lease before it began"
+                    );
+                    return Ok(None);
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_begin(&self, run: &Run) -> Result<Option<Prompt>, DbError> {
+        let mut tx = self.database.viewer_tx(&run.viewer).await?;
+        let Some(conversation) = tx.touch_conversation(run.conversation_id, None).await? else {
+            return Ok(None);
+        };
+        if !tx.lock_run(run.message_id(), run.fence).await? {
+            return Ok(None);
+        }
+        tx.begin_reply(run.message_id()).await?;
+        let path = tx.path_before(run.conversation_id, run.position).await?;
+        tx.commit().await?;
+        let instructions: Vec<&str> = [&self.settings.system_prompt, &conversation.system_prompt]
+            .into_iter()
+            .filter_map(|text| text.as_deref())
+            .filter(|text| !text.trim().is_empty())
+            .collect();
+        Ok(Some(Prompt {
+            model: run.model.clone(),
+            turns: prompt::turns(&instructions, &path),
+        }))
+    }
+
+    /// The final transaction, tried until it succeeds or the lease runs out.
+    async fn finish(&self, run: &Run, outcome: &Outcome) -> LogPhase {
+        let text = run.log.text();
+        let mut pause = interval(RETRY);
+        pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while Instant::now() < run.lease_until() {
+            pause.tick().await;
+            match self.try_finish(run, &text, outcome).await {
+                Ok(true) => return LogPhase::Finished,
+                Ok(false) => return LogPhase::Lost,
+                Err(error) if error.is_unavailable() => {
+                    tracing::warn!(
+                        message.id = %run.message_id(),
+                        error = &error as &dyn std::error::Error,
+                        "a finished reply waits for the database"
+                    );
+                }
+                Err(error) => {
+                    tracing::error!(
+                        message.id = %run.message_id(),
+                        error = &error as &dyn std::error::Error,
+                        "a finished reply could not be stored"
+                    );
+                    return LogPhase::Lost;
+                }
+            }
+        }
+        LogPhase::Lost
+    }
+
+    async fn try_finish(&self, run: &Run, text: &str, outcome: &Outcome) -> Result<bool, DbError> {
+        let mut tx = self.database.viewer_tx(&run.viewer).await?;
+        if tx
+            .touch_conversation(run.conversation_id, None)
+            .await?
+            .is_none()
+            || !tx.lock_run(run.message_id(), run.fence).await?
+        {
+            return Ok(false);
+        }
+        tx.finish_reply(run.message_id(), Some(text), outcome)
+            .await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+}
+
+/// A reply that nobody writes any more must not keep its lease.
+fn panicked(run: &Run) -> Stop {
+    tracing::error!(message.id = %run.message_id(), "the task that wrote a reply panicked");
+    Stop::Ended(failed(
+        ReplyErrorCode::Internal,
+        "The server failed to write this reply. Send the message again.",
+    ))
+}
+
+pub(super) fn failed(code: ReplyErrorCode, message: impl Into<String>) -> Outcome {
+    Outcome::Failed(ReplyError {
+        code,
+        message: message.into(),
+    })
+}

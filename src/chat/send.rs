@@ -1,0 +1,229 @@
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::{
+    Chat, ChatError,
+    input::{check_filled, check_key, limits},
+};
+use crate::{
+    db::{ClaimedKey, KeyResult, NewMessage, Operation, Viewer, ViewerTx},
+    model::{Conversation, ConversationId, Message, MessageId, MessageRole, MessageStatus},
+};
+
+#[derive(Clone, Debug)]
+pub struct SendMessage {
+    pub conversation_id: ConversationId,
+    pub content: String,
+    /// For this reply alone; `None`: the conversation's.
+    pub model: Option<String>,
+    pub idempotency_key: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Sent {
+    pub conversation: Conversation,
+    pub user_message: Message,
+    pub reply: Message,
+}
+
+/// What a key stands for, besides itself: the other input fields.
+#[derive(Serialize)]
+struct SendFingerprint<'a> {
+    conversation_id: Uuid,
+    content: &'a str,
+    model: Option<&'a str>,
+}
+
+pub(super) fn fingerprint(input: &impl Serialize) -> Vec<u8> {
+    let json = serde_json::to_vec(input).expect("texts and ids always become JSON");
+    Sha256::digest(json).to_vec()
+}
+
+/// Whether an earlier call with this key did the work already, and what it made then.
+pub(super) async fn claim(
+    tx: &mut ViewerTx,
+    operation: Operation,
+    key: Option<&str>,
+    fingerprint: &[u8],
+) -> Result<Option<KeyResult>, ChatError> {
+    let Some(key) = key else { return Ok(None) };
+    match tx.claim_key(operation, key, fingerprint).await? {
+        ClaimedKey::Fresh => Ok(None),
+        ClaimedKey::Taken {
+            fingerprint: taken,
+            result,
+        } if taken == fingerprint => Ok(Some(result)),
+        ClaimedKey::Taken { .. } => Err(ChatError::KeyReused),
+    }
+}
+
+impl Chat {
+    /// Stores the user's message and the reply to it, and starts writing the reply. Refused while
+    /// an earlier reply is unfinished.
+    pub async fn send_message(
+        &self,
+        viewer: &Viewer,
+        input: SendMessage,
+    ) -> Result<Sent, ChatError> {
+        check_filled("content", &input.content, limits::CONTENT)?;
+        check_key(input.idempotency_key.as_deref())?;
+        self.models.check(input.model.as_deref())?;
+        let (chat, viewer) = (self.clone(), viewer.clone());
+        self.owned(async move { chat.send(&viewer, input).await })
+            .await
+    }
+
+    async fn send(&self, viewer: &Viewer, input: SendMessage) -> Result<Sent, ChatError> {
+        let key = input.idempotency_key.as_deref();
+        let fingerprint = fingerprint(&SendFingerprint {
+            conversation_id: input.conversation_id.uuid(),
+            content: &input.content,
+            model: input.model.as_deref(),
+        });
+        let mut tx = self.database.viewer_tx(viewer).await?;
+        // Before the busy check: a retry in mid-reply is answered as the first call was.
+        if let Some(made) = claim(&mut tx, Operation::SendMessage, key, &fingerprint).await? {
+            return self.sent_before(viewer, tx, made).await;
+        }
+        if self.lifecycle.is_draining() {
+            return Err(ChatError::Draining);
+        }
+        let conversation = tx
+            .lock_conversation(input.conversation_id)
+            .await?
+            .ok_or(ChatError::NotFound("conversation"))?;
+        if let Some(running) = tx.active_replies(&[conversation.id]).await?.pop() {
+            return Err(ChatError::ReplyInProgress {
+                message_id: running.id,
+            });
+        }
+        let model = match &input.model {
+            Some(model) => model.clone(),
+            None => self.models.of(&conversation).to_owned(),
+        };
+        let parent = tx.last_messages(&[conversation.id]).await?.pop();
+        let exchange = self
+            .store_exchange(
+                viewer,
+                &mut tx,
+                conversation.id,
+                parent.as_ref(),
+                input.content,
+                model,
+                input.idempotency_key.clone(),
+            )
+            .await?;
+        let conversation = tx
+            .touch_conversation(conversation.id, Some(exchange.reply.created_at))
+            .await?
+            .ok_or(ChatError::NotFound("conversation"))?;
+        if let Some(key) = key {
+            let made = KeyResult {
+                conversation_id: conversation.id,
+                greeting_id: None,
+                user_message_id: Some(exchange.user_message.id),
+                reply_id: Some(exchange.reply.id),
+            };
+            tx.complete_key(Operation::SendMessage, key, &made).await?;
+        }
+        tx.commit().await?;
+        exchange.run.start();
+        Ok(Sent {
+            conversation,
+            user_message: exchange.user_message,
+            reply: exchange.reply,
+        })
+    }
+
+    async fn sent_before(
+        &self,
+        viewer: &Viewer,
+        mut tx: ViewerTx,
+        made: KeyResult,
+    ) -> Result<Sent, ChatError> {
+        let conversation = tx.conversation(made.conversation_id).await?;
+        let user_message = message_of(&mut tx, made.user_message_id).await?;
+        let reply = message_of(&mut tx, made.reply_id).await?;
+        tx.commit().await?;
+        match (conversation, user_message, reply) {
+            (Some(conversation), Some(user_message), Some(mut reply)) => {
+                self.replies
+                    .fill_in(viewer, std::slice::from_mut(&mut reply));
+                Ok(Sent {
+                    conversation,
+                    user_message,
+                    reply,
+                })
+            }
+            _ => Err(ChatError::KeyResultDeleted),
+        }
+    }
+
+    /// Stores a question after `parent`, and the pending reply to it with its run.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is one column of what is stored"
+    )]
+    pub(super) async fn store_exchange(
+        &self,
+        viewer: &Viewer,
+        tx: &mut ViewerTx,
+        conversation_id: ConversationId,
+        parent: Option<&Message>,
+        content: String,
+        model: String,
+        idempotency_key: Option<String>,
+    ) -> Result<Exchange, ChatError> {
+        let user_message = tx
+            .insert_message(&NewMessage {
+                id: MessageId::new(),
+                conversation_id,
+                parent_id: parent.map(|parent| parent.id),
+                position: parent.map_or(0, |parent| parent.position + 1),
+                role: MessageRole::User,
+                content,
+                status: MessageStatus::Completed,
+                model: None,
+                idempotency_key,
+            })
+            .await?;
+        let reply = tx
+            .insert_message(&NewMessage {
+                id: MessageId::new(),
+                conversation_id,
+                parent_id: Some(user_message.id),
+                position: user_message.position + 1,
+                role: MessageRole::Assistant,
+                content: String::new(),
+                status: MessageStatus::Pending,
+                model: Some(model),
+                idempotency_key: None,
+            })
+            .await?;
+        let run = self.replies.prepare(viewer, tx, &reply).await?;
+        Ok(Exchange {
+            user_message,
+            reply,
+            run,
+        })
+    }
+}
+
+/// A question and the reply to it, not yet committed.
+pub(super) struct Exchange {
+    pub user_message: Message,
+    pub reply: Message,
+    /// To be started after the commit.
+    pub run: super::reply::PreparedRun,
+}
+
+pub(super) async fn message_of(
+    tx: &mut ViewerTx,
+    id: Option<MessageId>,
+) -> Result<Option<Message>, ChatError> {
+    match id {
+        Some(id) => Ok(tx.message(id).await?),
+        None => Ok(None),
+    }
+}
