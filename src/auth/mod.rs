@@ -1,18 +1,26 @@
 //! From a credential to an [`Identity`], by proof alone: signatures, claims and, in development,
 //! a name. No database.
+//!
+//! Invariant: an [`Identity`] says nothing that its proof does not say. It must not know whether
+//! the user exists here, what they own, or which transport carried the credential.
 
 use std::time::SystemTime;
 
-use secrecy::SecretString;
+mod authenticator;
+mod claims;
+mod credential;
+mod development;
+mod error;
+mod jwks;
+mod jwt;
+mod mint;
 
-/// What a request or a socket offers as proof of who it is.
-#[derive(Clone, Debug)]
-pub enum Credential {
-    /// `Authorization: Bearer …`, or the token in `connection_init`.
-    Bearer(SecretString),
-    /// `X-User-Id` in development, on loopback, where any name is believed.
-    DevelopmentUser(String),
-}
+pub use authenticator::{AuthSetupError, Authenticator};
+pub use credential::{
+    Credential, CredentialError, credential_from_connection_init, credential_from_headers,
+};
+pub use error::{AuthError, Reason};
+pub use mint::{MintError, mint};
 
 /// A user, vouched for by an issuer. Only ever made by an [`Authenticator`] (tests aside).
 #[derive(Clone, Debug, PartialEq, Eq)]

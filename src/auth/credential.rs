@@ -1,0 +1,173 @@
+//! Where a credential stands: in the headers of a request, or in the payload with which a
+//! WebSocket begins.
+//!
+//! Invariant: an error names the header or key at fault and never repeats what it held.
+
+use http::{HeaderMap, HeaderName, header::AUTHORIZATION};
+use secrecy::SecretString;
+use serde_json::{Map, Value};
+
+/// What a request or a socket offers as proof of who it is.
+#[derive(Clone, Debug)]
+pub enum Credential {
+    /// `Authorization: Bearer …`, or the token in `connection_init`.
+    Bearer(SecretString),
+    /// `X-User-Id` in development, on loopback, where any name is believed.
+    DevelopmentUser(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialError {
+    #[error("{0} is given more than once")]
+    Repeated(&'static str),
+    #[error("Authorization and X-User-Id are both given: send one of them")]
+    Both,
+    #[error("Authorization must read: Bearer, a space, the token")]
+    Scheme,
+    #[error("{0} is empty")]
+    Empty(&'static str),
+    #[error("{0} holds characters that it must not hold")]
+    Characters(&'static str),
+    #[error("the payload of connection_init must be an object")]
+    PayloadType,
+    #[error("{0} in the payload of connection_init must be a string")]
+    ValueType(&'static str),
+    #[error("headers in the payload of connection_init must be an object")]
+    HeadersType,
+}
+
+const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
+
+const AUTHORIZATION_NAME: &str = "Authorization";
+const TOKEN_NAME: &str = "token";
+const USER_ID_NAME: &str = "X-User-Id";
+
+/// `None`: the request offers nothing.
+pub fn credential_from_headers(headers: &HeaderMap) -> Result<Option<Credential>, CredentialError> {
+    let authorization = only(headers, &AUTHORIZATION, AUTHORIZATION_NAME)?;
+    let user_id = only(headers, &USER_ID, USER_ID_NAME)?;
+    match (authorization, user_id) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => Err(CredentialError::Both),
+        (Some(value), None) => bearer(value).map(Some),
+        (None, Some(value)) => development_user(value).map(Some),
+    }
+}
+
+/// The payload of `connection_init`, where clients put what they cannot put into headers:
+/// `authorization`, `token` or `X-User-Id`, in any case of letters, at the top or inside
+/// `headers`. A token may stand without its `Bearer`. A null counts as absent; the same value
+/// twice counts once.
+pub fn credential_from_connection_init(
+    payload: &Value,
+) -> Result<Option<Credential>, CredentialError> {
+    let fields = match payload {
+        Value::Null => return Ok(None),
+        Value::Object(fields) => fields,
+        _ => return Err(CredentialError::PayloadType),
+    };
+    let mut offered = Offered::default();
+    offered.read(fields)?;
+    for (_, headers) in fields.iter().filter(|(key, _)| key.as_str() == "headers") {
+        match headers {
+            Value::Null => {}
+            Value::Object(headers) => offered.read(headers)?,
+            _ => return Err(CredentialError::HeadersType),
+        }
+    }
+    match (offered.token, offered.user_id) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => Err(CredentialError::Both),
+        (Some((name, value)), None) => match value.trim() {
+            bare if !bare.contains([' ', '\t']) && !bare.eq_ignore_ascii_case("bearer") => {
+                token(bare, name).map(Some)
+            }
+            value => bearer(value).map(Some),
+        },
+        (None, Some(value)) => development_user(value).map(Some),
+    }
+}
+
+#[derive(Default)]
+struct Offered<'a> {
+    token: Option<(&'static str, &'a str)>,
+    user_id: Option<&'a str>,
+}
+
+impl<'a> Offered<'a> {
+    fn read(&mut self, fields: &'a Map<String, Value>) -> Result<(), CredentialError> {
+        for (key, value) in fields {
+            let Some(name) = [AUTHORIZATION_NAME, TOKEN_NAME, USER_ID_NAME]
+                .into_iter()
+                .find(|name| key.eq_ignore_ascii_case(name))
+            else {
+                continue;
+            };
+            let value = match value {
+                Value::Null => continue,
+                Value::String(value) => value.as_str(),
+                _ => return Err(CredentialError::ValueType(name)),
+            };
+            let before = if name == USER_ID_NAME {
+                self.user_id.replace(value)
+            } else {
+                self.token.replace((name, value)).map(|(_, value)| value)
+            };
+            if before.is_some_and(|before| before != value) {
+                return Err(CredentialError::Repeated(name));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn only<'a>(
+    headers: &'a HeaderMap,
+    header: &HeaderName,
+    name: &'static str,
+) -> Result<Option<&'a str>, CredentialError> {
+    let mut values = headers.get_all(header).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(CredentialError::Repeated(name));
+    }
+    std::str::from_utf8(value.as_bytes())
+        .map(Some)
+        .map_err(|_| CredentialError::Characters(name))
+}
+
+/// RFC 6750: the scheme in any case of letters, spaces, the token.
+fn bearer(value: &str) -> Result<Credential, CredentialError> {
+    let value = value.trim_matches([' ', '\t']);
+    if value.is_empty() {
+        return Err(CredentialError::Empty(AUTHORIZATION_NAME));
+    }
+    let (scheme, rest) = value.split_once(' ').unwrap_or((value, ""));
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(CredentialError::Scheme);
+    }
+    token(rest.trim_start_matches(' '), AUTHORIZATION_NAME)
+}
+
+fn token(token: &str, name: &'static str) -> Result<Credential, CredentialError> {
+    if token.is_empty() {
+        return Err(CredentialError::Empty(name));
+    }
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(CredentialError::Characters(name));
+    }
+    Ok(Credential::Bearer(SecretString::from(token)))
+}
+
+fn development_user(name: &str) -> Result<Credential, CredentialError> {
+    let name = name.trim();
+    if name.is_empty() {
+        return Err(CredentialError::Empty(USER_ID_NAME));
+    }
+    if name.chars().any(char::is_control) {
+        return Err(CredentialError::Characters(USER_ID_NAME));
+    }
+    Ok(Credential::DevelopmentUser(name.to_owned()))
+}
