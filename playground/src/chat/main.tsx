@@ -1,6 +1,13 @@
 import "../base.css";
+import "./chat.css";
+import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
+import { App } from "./App";
 
 const root = document.getElementById("root");
 if (!root) throw new Error("the page has no #root");
-createRoot(root).render(<a href="/graphiql">GraphiQL</a>);
+createRoot(root).render(
+  <StrictMode>
+    <App />
+  </StrictMode>,
+);

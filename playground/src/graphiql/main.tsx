@@ -4,10 +4,11 @@ import "../base.css";
 import "./graphiql.css";
 import { createGraphiQLFetcher, type Fetcher } from "@graphiql/toolkit";
 import { GraphiQL } from "graphiql";
+import { type DocumentNode, Kind, parse } from "graphql";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { graphqlSocketUrl, graphqlUrl, signIn } from "../config";
-import { credentialHeaders, getCredential, useCredential } from "../credential";
+import { credentialHeaders, getCredential, setCredential, useCredential } from "../credential";
 import logo from "../loquat.svg";
 import { SignInForm } from "../SignInForm";
 import { Companion } from "./Companion";
@@ -27,8 +28,30 @@ const fetcher: Fetcher = (operation, options) => {
     wsConnectionParams: headers,
     enableIncrementalDelivery: false,
   });
-  return fetchOnce(operation, options);
+  // Right after a change of tabs GraphiQL still names the operation of the tab before.
+  const documentAST = parsed(operation.query);
+  const names = documentAST?.definitions.flatMap((definition) =>
+    definition.kind === Kind.OPERATION_DEFINITION ? [definition.name?.value] : [],
+  );
+  const operationName = names?.includes(operation.operationName ?? undefined)
+    ? operation.operationName
+    : names?.[0];
+  return fetchOnce({ ...operation, operationName }, { ...options, documentAST });
 };
+
+function parsed(query: string): DocumentNode | undefined {
+  try {
+    return parse(query);
+  } catch {
+    return undefined; // the server says what is wrong with it
+  }
+}
+
+// Its editors begin with the first tab, except for that tab's variables.
+const isFirstVisit = localStorage.getItem("graphiql:tabState") === null;
+
+// The tour runs at once, without a sign-in before it.
+if (signIn === "development" && !getCredential()) setCredential("developer");
 
 function TopBar() {
   const credential = useCredential();
@@ -57,7 +80,12 @@ function Page() {
     <>
       <TopBar />
       <main>
-        <GraphiQL fetcher={fetcher} defaultTabs={defaultTabs} defaultEditorToolsVisibility="variables">
+        <GraphiQL
+          fetcher={fetcher}
+          defaultTabs={defaultTabs}
+          initialVariables={isFirstVisit ? (defaultTabs[0]?.variables ?? undefined) : undefined}
+          defaultEditorToolsVisibility="variables"
+        >
           <Companion />
         </GraphiQL>
       </main>

@@ -1,10 +1,10 @@
-import type { ComponentProps } from "react";
-import type { GraphiQL } from "graphiql";
+import type { GraphiQLProps } from "graphiql";
 
 const startChat = `# 1. Start a chat with a first message.
 #
-# The answer comes at once: the reply is still being written, by the server and not by this
-# request. Its id is now in the variables of the tab MessageStream: run that one next.
+# The answer comes at once, while the reply is still being
+# written. Its id is now in the variables of the tab
+# MessageStream: run that one next.
 mutation StartChat($input: StartChatInput!) {
   startChat(input: $input) {
     conversation {
@@ -26,11 +26,13 @@ mutation StartChat($input: StartChatInput!) {
 
 const messageStream = `# 2. Watch a reply being written, over a WebSocket.
 #
-# A delta says where its text goes. With a content that starts empty for each subscription:
+# A delta says where its text goes. With a content that
+# starts empty for each subscription:
 #
 #   content = content.slice(0, offset) + text
 #
-# Run it again at any time, also when the reply is finished: it first brings you up to date.
+# Run it again at any time, also when the reply is finished:
+# it first brings you up to date.
 subscription MessageStream($messageId: ID!) {
   messageStream(messageId: $messageId) {
     __typename
@@ -61,8 +63,9 @@ subscription MessageStream($messageId: ID!) {
 
 const sendMessage = `# 3. Go on with the conversation.
 #
-# Sent again with the same idempotencyKey, this stores nothing new and answers the same: a client
-# may retry without a second thought. Change the key for the next message.
+# Sent again with the same idempotencyKey, it stores nothing
+# new and answers the same, so a client may always retry.
+# Change the key for the next message.
 mutation SendMessage($input: SendMessageInput!) {
   sendMessage(input: $input) {
     conversation {
@@ -79,9 +82,10 @@ mutation SendMessage($input: SendMessageInput!) {
 }
 `;
 
-const conversations = `# 4. Everything that this user has: sign in as somebody else in the bar above, and it is gone.
+const conversations = `# 4. What this user has. Sign in as somebody else in the bar
+# above, and none of it is there.
 #
-# For the next page, set $after to the pageInfo.endCursor of this one.
+# For the next page, set $after to this page's endCursor.
 query Conversations($first: Int, $after: String) {
   viewer {
     id
@@ -115,7 +119,7 @@ query Conversations($first: Int, $after: String) {
 const variables = (value: object) => JSON.stringify(value, null, 2);
 
 /** The tour: a chat from its start to the list, one operation a tab. */
-export const defaultTabs: ComponentProps<typeof GraphiQL>["defaultTabs"] = [
+export const defaultTabs: NonNullable<GraphiQLProps["defaultTabs"]> = [
   { query: startChat, variables: variables({ input: { message: "What can you do?" } }) },
   { query: messageStream, variables: variables({ messageId: "" }) },
   {

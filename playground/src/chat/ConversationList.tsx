@@ -1,0 +1,83 @@
+import { useState } from "react";
+import { useQuery } from "urql";
+import { ErrorNotice } from "./errors";
+import { conversationsQuery } from "./operations";
+import { hrefOf } from "./route";
+
+type Filter = { archived: boolean; pinned?: boolean };
+
+const pinned: Filter = { archived: false, pinned: true };
+const recent: Filter = { archived: false, pinned: false };
+const archived: Filter = { archived: true };
+
+export function ConversationList({ openId }: { openId?: string }) {
+  const [showsArchived, setShowsArchived] = useState(false);
+  return (
+    <nav aria-label="Chats">
+      <a href={hrefOf({ view: "new" })} className="button primary new">
+        New chat
+      </a>
+      {showsArchived ? (
+        <Section heading="Archived" filter={archived} openId={openId} />
+      ) : (
+        <>
+          <Section heading="Pinned" filter={pinned} openId={openId} />
+          <Section heading="Recent" filter={recent} openId={openId} />
+        </>
+      )}
+      <button
+        type="button"
+        className="link"
+        aria-pressed={showsArchived}
+        onClick={() => setShowsArchived(!showsArchived)}
+      >
+        {showsArchived ? "Back to the chats" : "Archived chats"}
+      </button>
+    </nav>
+  );
+}
+
+type PageProps = { heading?: string; filter: Filter; openId?: string; after?: string | null };
+
+// An answer without a conversation does not name the type, so the cache could not know that a
+// first conversation changes it.
+const context = { additionalTypenames: ["Conversation"] };
+
+/** One page of a list; the page after it stands below, once it is asked for. */
+function Section({ heading, filter, openId, after = null }: PageProps) {
+  const [showsMore, setShowsMore] = useState(false);
+  const [{ data, error }, refetch] = useQuery({
+    query: conversationsQuery,
+    variables: { filter, after },
+    context,
+  });
+  if (error) return <ErrorNotice error={error} onRetry={refetch} />;
+  if (!data?.viewer.conversations.nodes.length) return null;
+
+  const { nodes, pageInfo } = data.viewer.conversations;
+  return (
+    <>
+      {heading && <h2>{heading}</h2>}
+      <ul>
+        {nodes.map(({ id, title }) => (
+          <li key={id}>
+            <a
+              href={hrefOf({ view: "conversation", id })}
+              aria-current={id === openId ? "page" : undefined}
+            >
+              {title ?? "Untitled chat"}
+            </a>
+          </li>
+        ))}
+      </ul>
+      {pageInfo.hasNextPage && !showsMore && (
+        <button type="button" className="link" onClick={() => setShowsMore(true)}>
+          Show more
+        </button>
+      )}
+      {pageInfo.hasNextPage && showsMore && (
+        <Section filter={filter} openId={openId} after={pageInfo.endCursor} />
+      )}
+    </>
+  );
+}

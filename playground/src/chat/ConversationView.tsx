@@ -1,0 +1,90 @@
+import { useCallback, useState } from "react";
+import { useMutation, useQuery } from "urql";
+import { Composer, type Draft } from "./Composer";
+import { ConversationHeader } from "./ConversationHeader";
+import { ErrorNotice, errorCode } from "./errors";
+import { MessageView } from "./MessageView";
+import {
+  conversationQuery,
+  earlierMessagesQuery,
+  type MessagePage,
+  sendMessageMutation,
+} from "./operations";
+
+export function ConversationView({ id }: { id: string }) {
+  const [{ data, error, fetching }, refetch] = useQuery({ query: conversationQuery, variables: { id } });
+  const [, sendMessage] = useMutation(sendMessageMutation);
+  const readAgain = useCallback(() => refetch({ requestPolicy: "network-only" }), [refetch]);
+
+  async function send({ content, model }: Draft, idempotencyKey: string) {
+    const { error } = await sendMessage({ input: { conversationId: id, content, model, idempotencyKey } });
+    // Another device was quicker: its message and the running reply belong on the screen.
+    if (errorCode(error) === "CONFLICT") readAgain();
+    return error;
+  }
+
+  const conversation = data?.viewer.conversation;
+  if (!conversation) {
+    return (
+      <section className="empty">
+        {fetching && <p role="status">Loading…</p>}
+        {data && <p role="status">There is no such conversation.</p>}
+        <ErrorNotice error={error} onRetry={readAgain} />
+      </section>
+    );
+  }
+  return (
+    <section className="conversation" aria-label={conversation.title ?? "Untitled chat"}>
+      <ConversationHeader conversation={conversation} />
+      <div className="scroll" tabIndex={0} role="region" aria-label="Messages">
+        <div role="log" className="messages">
+          <Messages conversationId={id} page={conversation.messages} onFinished={readAgain} />
+        </div>
+      </div>
+      <ErrorNotice error={error} onRetry={readAgain} />
+      <Composer
+        placeholder="Reply to the assistant"
+        isBusy={conversation.activeReply !== null}
+        model={conversation.model}
+        onSend={send}
+      />
+    </section>
+  );
+}
+
+type MessagesProps = { conversationId: string; page: MessagePage; onFinished: () => void };
+
+/** A page of messages below the page before it, once that is asked for. */
+function Messages({ conversationId, page, onFinished }: MessagesProps) {
+  const [showsEarlier, setShowsEarlier] = useState(false);
+  const { hasPreviousPage, startCursor } = page.pageInfo;
+  return (
+    <>
+      {hasPreviousPage && startCursor && !showsEarlier && (
+        <button type="button" className="button earlier" onClick={() => setShowsEarlier(true)}>
+          Show earlier messages
+        </button>
+      )}
+      {hasPreviousPage && startCursor && showsEarlier && (
+        <EarlierMessages conversationId={conversationId} before={startCursor} />
+      )}
+      {page.nodes.map((message) => (
+        <MessageView key={message.id} message={message} onFinished={onFinished} />
+      ))}
+    </>
+  );
+}
+
+function EarlierMessages({ conversationId, before }: { conversationId: string; before: string }) {
+  const [{ data, error }, refetch] = useQuery({
+    query: earlierMessagesQuery,
+    variables: { id: conversationId, before },
+  });
+  const page = data?.viewer.conversation?.messages;
+  return (
+    <>
+      {page && <Messages conversationId={conversationId} page={page} onFinished={refetch} />}
+      <ErrorNotice error={error} onRetry={refetch} />
+    </>
+  );
+}

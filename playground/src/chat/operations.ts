@@ -1,0 +1,261 @@
+/**
+ * Every operation of this page, with its types. An app with a build step would rather generate the
+ * types from `schema.graphql`; by hand they are short enough to read.
+ */
+import { gql } from "urql";
+
+export type MessageStatus = "PENDING" | "STREAMING" | "COMPLETED" | "STOPPED" | "FAILED";
+
+export type Message = {
+  id: string;
+  role: "USER" | "ASSISTANT";
+  content: string;
+  status: MessageStatus;
+  truncated: boolean;
+  model: string | null;
+  error: { code: string; message: string } | null;
+};
+
+export type MessagePage = {
+  nodes: Message[];
+  pageInfo: { hasPreviousPage: boolean; startCursor: string | null };
+};
+
+export type Conversation = {
+  id: string;
+  title: string | null;
+  model: string;
+  archived: boolean;
+  pinned: boolean;
+};
+
+export type ConversationWithMessages = Conversation & {
+  activeReply: { id: string } | null;
+  messages: MessagePage;
+};
+
+const messageFields = gql`
+  fragment MessageFields on Message {
+    id
+    role
+    content
+    status
+    truncated
+    model
+    error {
+      code
+      message
+    }
+  }
+`;
+
+export const viewerQuery = gql<{
+  viewer: { id: string; externalId: string; displayName: string | null };
+}>`
+  query Viewer {
+    viewer {
+      id
+      externalId
+      displayName
+    }
+  }
+`;
+
+export const modelsQuery = gql<{ models: { name: string; isDefault: boolean }[] }>`
+  query Models {
+    models {
+      name
+      isDefault
+    }
+  }
+`;
+
+export const conversationsQuery = gql<
+  {
+    viewer: {
+      id: string;
+      conversations: {
+        nodes: Conversation[];
+        pageInfo: { hasNextPage: boolean; endCursor: string | null };
+      };
+    };
+  },
+  { filter: { archived: boolean; pinned?: boolean }; after: string | null }
+>`
+  query Conversations($filter: ConversationFilter, $after: String) {
+    viewer {
+      id
+      conversations(first: 30, after: $after, filter: $filter) {
+        nodes {
+          id
+          title
+          model
+          archived
+          pinned
+        }
+        pageInfo {
+          hasNextPage
+          endCursor
+        }
+      }
+    }
+  }
+`;
+
+/** A conversation and its newest messages. */
+export const conversationQuery = gql<
+  { viewer: { id: string; conversation: ConversationWithMessages | null } },
+  { id: string }
+>`
+  query Conversation($id: ID!) {
+    viewer {
+      id
+      conversation(id: $id) {
+        id
+        title
+        model
+        archived
+        pinned
+        activeReply {
+          id
+        }
+        messages(last: 30) {
+          nodes {
+            ...MessageFields
+          }
+          pageInfo {
+            hasPreviousPage
+            startCursor
+          }
+        }
+      }
+    }
+  }
+  ${messageFields}
+`;
+
+export const earlierMessagesQuery = gql<
+  { viewer: { id: string; conversation: { id: string; messages: MessagePage } | null } },
+  { id: string; before: string }
+>`
+  query EarlierMessages($id: ID!, $before: String!) {
+    viewer {
+      id
+      conversation(id: $id) {
+        id
+        messages(last: 30, before: $before) {
+          nodes {
+            ...MessageFields
+          }
+          pageInfo {
+            hasPreviousPage
+            startCursor
+          }
+        }
+      }
+    }
+  }
+  ${messageFields}
+`;
+
+export const startChatMutation = gql<
+  { startChat: { conversation: { id: string } } | null },
+  { input: { title: string; message: string; model?: string; idempotencyKey: string } }
+>`
+  mutation StartChat($input: StartChatInput!) {
+    startChat(input: $input) {
+      conversation {
+        id
+      }
+    }
+  }
+`;
+
+export const sendMessageMutation = gql<
+  { sendMessage: { conversation: { id: string }; reply: { id: string } } | null },
+  { input: { conversationId: string; content: string; model?: string; idempotencyKey: string } }
+>`
+  mutation SendMessage($input: SendMessageInput!) {
+    sendMessage(input: $input) {
+      conversation {
+        id
+      }
+      reply {
+        id
+      }
+    }
+  }
+`;
+
+export const updateConversationMutation = gql<
+  { updateConversation: { conversation: Conversation } | null },
+  { input: { conversationId: string; title?: string | null; archived?: boolean; pinned?: boolean } }
+>`
+  mutation UpdateConversation($input: UpdateConversationInput!) {
+    updateConversation(input: $input) {
+      conversation {
+        id
+        title
+        model
+        archived
+        pinned
+      }
+    }
+  }
+`;
+
+export const resetConversationMutation = gql<
+  { resetConversation: { conversation: { id: string } } | null },
+  { input: { conversationId: string } }
+>`
+  mutation ResetConversation($input: ResetConversationInput!) {
+    resetConversation(input: $input) {
+      conversation {
+        id
+      }
+    }
+  }
+`;
+
+export const deleteConversationMutation = gql<
+  { deleteConversation: { deletedConversationId: string } | null },
+  { input: { conversationId: string } }
+>`
+  mutation DeleteConversation($input: DeleteConversationInput!) {
+    deleteConversation(input: $input) {
+      deletedConversationId
+    }
+  }
+`;
+
+export type MessageStreamEvent =
+  | { __typename: "MessageChanged"; message: { id: string; status: MessageStatus } }
+  | { __typename: "MessageDelta"; offset: number; text: string }
+  | { __typename: "MessageFinished"; message: Message };
+
+export const messageStreamSubscription = gql<
+  { messageStream: MessageStreamEvent },
+  { messageId: string }
+>`
+  subscription MessageStream($messageId: ID!) {
+    messageStream(messageId: $messageId) {
+      __typename
+      ... on MessageChanged {
+        message {
+          id
+          status
+        }
+      }
+      ... on MessageDelta {
+        offset
+        text
+      }
+      ... on MessageFinished {
+        message {
+          ...MessageFields
+        }
+      }
+    }
+  }
+  ${messageFields}
+`;

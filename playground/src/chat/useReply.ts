@@ -1,0 +1,34 @@
+import { type CombinedError, useSubscription } from "urql";
+import { type Message, type MessageStreamEvent, messageStreamSubscription } from "./operations";
+
+type Reply = {
+  /** Undefined until the first delta. */
+  content?: string;
+  finished?: Message;
+};
+
+/** One event of `messageStream`, applied to a reply that was empty when the subscription began. */
+function applyEvent(reply: Reply = {}, event: MessageStreamEvent): Reply {
+  switch (event.__typename) {
+    case "MessageDelta":
+      return { ...reply, content: (reply.content ?? "").slice(0, event.offset) + event.text };
+    case "MessageFinished":
+      return { ...reply, finished: event.message };
+    default:
+      return reply;
+  }
+}
+
+/**
+ * A message as it is now. While it is being written it is followed, wherever that writing began:
+ * after a reload, or on another device, the first delta brings all the text so far.
+ */
+export function useReply(message: Message): { message: Message; error?: CombinedError } {
+  const isRunning = message.status === "PENDING" || message.status === "STREAMING";
+  const [{ data, error }] = useSubscription<{ messageStream: MessageStreamEvent }, Reply, { messageId: string }>(
+    { query: messageStreamSubscription, variables: { messageId: message.id }, pause: !isRunning },
+    (reply, { messageStream }) => applyEvent(reply, messageStream),
+  );
+  if (!isRunning) return { message };
+  return { message: data?.finished ?? { ...message, content: data?.content ?? message.content }, error };
+}
