@@ -9,8 +9,7 @@ use url::Url;
 
 use super::{
     Environment, IssuerSettings, SettingsError, names,
-    resolve::environment_origin,
-    sources::{Found, Origin, Sources},
+    sources::{Found, Sources},
     values::{invalid, list, web_url, without_slash},
 };
 
@@ -41,7 +40,7 @@ pub(super) fn resolve(
     match (&settings, environment) {
         (None, Environment::Production) => {
             return Err(SettingsError::Incomplete {
-                origin: environment_origin(sources),
+                origin: sources.origins().of(&names::ENVIRONMENT),
                 needs: "is production and needs an issuer: set SUPABASE_PROJECT_URL, \
                         BETTER_AUTH_URL, JWT_JWKS_URL or JWT_SECRET_KEY"
                     .to_owned(),
@@ -267,12 +266,10 @@ fn strong_secret(sources: &Sources, settings: &IssuerSettings) -> Result<(), Set
     if bytes >= HS256_SECRET_BYTES {
         return Ok(());
     }
-    let origin = [&names::SUPABASE_JWT_SECRET, &names::JWT_SECRET_KEY]
-        .into_iter()
-        .find_map(|setting| sources.find(setting))
-        .map_or(Origin::Default(names::JWT_SECRET_KEY.variable), |found| {
-            found.origin
-        });
+    let origins = sources.origins();
+    let origin = origins
+        .written(&names::SUPABASE_JWT_SECRET)
+        .unwrap_or_else(|| origins.of(&names::JWT_SECRET_KEY));
     Err(SettingsError::Invalid {
         origin,
         problem: format!(

@@ -6,7 +6,7 @@
 
 mod error;
 mod issuer;
-mod names;
+pub mod names;
 mod provider;
 mod resolve;
 mod sources;
@@ -18,8 +18,8 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use error::SettingsError;
-pub use names::{SETTINGS, Setting};
-pub use sources::{Origin, Sources};
+pub use names::Setting;
+pub use sources::{Origin, Origins, Sources};
 
 /// What the server runs with. Whoever holds one may believe it: it has been checked.
 #[derive(Clone, Debug)]
@@ -42,6 +42,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// `LOQUAT_SHUTDOWN_GRACE_SECONDS`: how long running replies may take to finish at a stop.
     pub shutdown_grace: Duration,
+    /// Where each setting was written, for messages about it.
+    pub origins: Origins,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use url::Url;
 use super::{
     ChatSettings, DatabaseSettings, Environment, LogFormat, LogSettings, Settings, SettingsError,
     issuer, names, provider,
-    sources::{Found, Origin, Sources},
+    sources::{Found, Sources},
     values::{cors_origin, invalid, list, number, one_of},
 };
 
@@ -48,6 +48,7 @@ impl Settings {
             cors_origins: cors_origins(sources)?,
             log: log(sources, environment)?,
             shutdown_grace: seconds(sources, &names::SHUTDOWN_GRACE_SECONDS, 0..=600, 20)?,
+            origins: sources.origins(),
         })
     }
 }
@@ -215,13 +216,4 @@ fn log(sources: &Sources, environment: Environment) -> Result<LogSettings, Setti
         Environment::Production => LogFormat::Json,
     });
     Ok(LogSettings { filter, format })
-}
-
-/// The setting that decides the environment, as it was written.
-pub(super) fn environment_origin(sources: &Sources) -> Origin {
-    sources
-        .find(&names::ENVIRONMENT)
-        .map_or(Origin::Default(names::ENVIRONMENT.variable), |found| {
-            found.origin
-        })
 }

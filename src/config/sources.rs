@@ -54,6 +54,25 @@ impl fmt::Debug for Found {
     }
 }
 
+/// Under which name each setting was written.
+#[derive(Clone, Debug, Default)]
+pub struct Origins {
+    written: BTreeMap<&'static str, Origin>,
+}
+
+impl Origins {
+    /// The setting as its user wrote it, if anybody did.
+    pub fn written(&self, setting: &Setting) -> Option<Origin> {
+        self.written.get(setting.key).cloned()
+    }
+
+    /// The same, or the variable by which it could be set.
+    pub fn of(&self, setting: &Setting) -> Origin {
+        self.written(setting)
+            .unwrap_or(Origin::Default(setting.variable))
+    }
+}
+
 /// Everything that was written anywhere, by variable in the environment and by key elsewhere.
 #[derive(Clone, Default)]
 pub struct Sources {
@@ -182,6 +201,15 @@ impl Sources {
         }
         self.file = Some((file.to_owned(), found));
         Ok(self)
+    }
+
+    pub(super) fn origins(&self) -> Origins {
+        Origins {
+            written: SETTINGS
+                .iter()
+                .filter_map(|setting| Some((setting.key, self.find(setting)?.origin)))
+                .collect(),
+        }
     }
 
     /// The strongest value of a setting. An empty one counts as not written.

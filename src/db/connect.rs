@@ -23,23 +23,24 @@ pub struct Database {
     pub(super) pool: PgPool,
 }
 
-/// Why the database cannot be used. Each text is one line, for whoever starts the server.
+/// Why the database cannot be used. Each text is one line, for whoever starts the server, and goes
+/// behind the name of the setting that chose the database.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseSetupError {
     #[error(
-        "DATABASE_URL is not a PostgreSQL URL ({0}): write postgres://USER:PASSWORD@HOST:PORT/DATABASE"
+        "not a PostgreSQL URL ({0}): write it as postgresql://user:password@host:5432/database"
     )]
     Url(String),
     #[error(
-        "the database of DATABASE_URL cannot be reached ({0}): check host, port, user and password, and that the server runs"
+        "the database cannot be reached ({0}): check host, port, user and password, and that the server runs"
     )]
     Unreachable(String),
     #[error(
-        "the database runs PostgreSQL {0}, and Loquat needs 15 or newer: upgrade it or point DATABASE_URL at another"
+        "the database runs PostgreSQL {0}, and Loquat needs 15 or newer: upgrade it or name another"
     )]
     TooOld(u32),
     #[error(
-        "the role {login:?} of DATABASE_URL may not become {role}: as an administrator, run GRANT loquat_viewer, loquat_system, loquat_admin TO \"{login}\";"
+        "the role {login:?} may not become {role}: as an administrator, run GRANT loquat_viewer, loquat_system, loquat_admin TO \"{login}\";"
     )]
     RoleNotGranted { login: String, role: &'static str },
     #[error(transparent)]

@@ -21,12 +21,10 @@ pub enum MigrateError {
     )]
     DatabaseIsNewer(i64),
     #[error(
-        "migration {version} of the database differs from this program's: it was applied by another build; restore its file or point DATABASE_URL elsewhere"
+        "migration {version} of the database differs from this program's: it was applied by another build; start that build, or name another database"
     )]
     Changed { version: i64 },
-    #[error(
-        "the role {login:?} of DATABASE_URL may not {missing}: as an administrator, run: {mend}"
-    )]
+    #[error("the role {login:?} may not {missing}: as an administrator, run: {mend}")]
     NotAllowed {
         login: String,
         missing: &'static str,

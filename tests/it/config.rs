@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use loquat::config::{
-    Environment, LogFormat, OfferedModels, SETTINGS, Setting, Settings, SettingsError, Sources,
+    Environment, LogFormat, OfferedModels, Settings, SettingsError, Sources,
+    names::{self, SETTINGS},
 };
 use secrecy::ExposeSecret;
 
@@ -15,10 +16,6 @@ fn variables(pairs: &[(&str, &str)]) -> Sources {
         .fold(Sources::default(), |sources, (name, value)| {
             sources.variable(name, value)
         })
-}
-
-fn bind() -> &'static Setting {
-    Setting::by_key("bind").expect("a setting of this key")
 }
 
 fn settings(pairs: &[(&str, &str)]) -> Settings {
@@ -74,7 +71,7 @@ fn a_flag_beats_the_environment_beats_dotenv_local_beats_dotenv_beats_the_file()
     assert_eq!(port(&sources), 3);
     let sources = sources.variable("LOQUAT_BIND", "127.0.0.1:2");
     assert_eq!(port(&sources), 2);
-    let sources = sources.flag(bind(), "127.0.0.1:1");
+    let sources = sources.flag(&names::BIND, "127.0.0.1:1");
     assert_eq!(port(&sources), 1);
 }
 
@@ -86,7 +83,7 @@ fn an_empty_value_counts_as_not_set_at_every_level() {
         .expect("read")
         .variable("LOQUAT_BIND", "")
         .variable("ENVIRONMENT", "  ")
-        .flag(bind(), "");
+        .flag(&names::BIND, "");
     let settings = Settings::resolve(&sources).expect("right");
 
     assert_eq!(settings.environment, Environment::Production);
@@ -467,7 +464,7 @@ fn each_wrong_file_is_one_line_that_names_the_file_and_the_key() {
 #[test]
 fn a_wrong_value_is_named_where_it_was_written() {
     assert_eq!(
-        line(Ok(Sources::default().flag(bind(), "nowhere"))),
+        line(Ok(Sources::default().flag(&names::BIND, "nowhere"))),
         "--bind: `nowhere` is not an address and a port, such as 127.0.0.1:8000"
     );
     assert_eq!(
