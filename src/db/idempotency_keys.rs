@@ -63,15 +63,9 @@ impl ViewerTx {
         if inserted.rows_affected() > 0 {
             return Ok(ClaimedKey::Fresh);
         }
-        let row: (
-            Vec<u8>,
-            Option<Uuid>,
-            Option<Uuid>,
-            Option<Uuid>,
-            Option<Uuid>,
-        ) = sqlx::query_as(
+        let row: KeyRow = sqlx::query_as(
             "select fingerprint, conversation_id, greeting_id, user_message_id, reply_id \
-                 from chat.idempotency_keys where user_id = $1 and operation = $2 and key = $3",
+             from chat.idempotency_keys where user_id = $1 and operation = $2 and key = $3",
         )
         .bind(self.viewer.user_id().uuid())
         .bind(operation.as_str())
@@ -79,17 +73,16 @@ impl ViewerTx {
         .fetch_one(&mut *self.tx)
         .await
         .map_err(during("read an idempotency key"))?;
-        let (fingerprint, conversation_id, greeting_id, user_message_id, reply_id) = row;
-        let conversation_id = conversation_id.ok_or(DbError::Corrupt {
+        let conversation_id = row.conversation_id.ok_or(DbError::Corrupt {
             column: "idempotency_keys.conversation_id",
         })?;
         Ok(ClaimedKey::Taken {
-            fingerprint,
+            fingerprint: row.fingerprint,
             result: KeyResult {
                 conversation_id: ConversationId::from_uuid(conversation_id),
-                greeting_id: greeting_id.map(MessageId::from_uuid),
-                user_message_id: user_message_id.map(MessageId::from_uuid),
-                reply_id: reply_id.map(MessageId::from_uuid),
+                greeting_id: row.greeting_id.map(MessageId::from_uuid),
+                user_message_id: row.user_message_id.map(MessageId::from_uuid),
+                reply_id: row.reply_id.map(MessageId::from_uuid),
             },
         })
     }
@@ -140,4 +133,13 @@ impl ViewerTx {
         .map_err(during("retire idempotency keys"))?;
         Ok(())
     }
+}
+
+#[derive(sqlx::FromRow)]
+struct KeyRow {
+    fingerprint: Vec<u8>,
+    conversation_id: Option<Uuid>,
+    greeting_id: Option<Uuid>,
+    user_message_id: Option<Uuid>,
+    reply_id: Option<Uuid>,
 }

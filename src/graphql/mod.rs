@@ -1,1 +1,44 @@
+//! The schema: what front ends see. Resolvers decode ids, call [`Chat`], and wrap what it
+//! returns; a rule that is not about GraphQL does not live here.
+//!
+//! Invariants: no resolver runs without a [`Viewer`](crate::db::Viewer) in its context; no error
+//! but an [`ApiError`] leaves a resolver, so nothing internal reaches a client.
 
+mod context;
+mod cursor;
+mod errors;
+mod ids;
+mod loaders;
+mod mutation;
+mod query;
+mod scalars;
+mod subscription;
+mod types;
+
+use async_graphql::SchemaBuilder;
+
+pub use context::session_data;
+pub use errors::{ApiError, ErrorCode};
+
+use self::{mutation::Mutation, query::Query, subscription::Subscription};
+use crate::chat::Chat;
+
+pub type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
+
+/// The schema over a running chat.
+pub fn schema(chat: Chat) -> Schema {
+    builder().data(chat).finish()
+}
+
+/// The schema's text, as `schema.graphql` holds it.
+pub fn sdl() -> String {
+    let mut sdl = builder().finish().sdl().trim().to_owned();
+    sdl.push('\n');
+    sdl
+}
+
+fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
+    async_graphql::Schema::build(Query, Mutation::default(), Subscription)
+        .register_output_type::<types::Node>()
+        .disable_suggestions()
+}

@@ -56,3 +56,13 @@ impl<T> Page<T> {
         }
     }
 }
+
+impl<T> Default for Page<T> {
+    fn default() -> Self {
+        Self {
+            items: Vec::new(),
+            has_previous: false,
+            has_next: false,
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What every resolver may rely on: a viewer, the chat, and the loaders of this request.
+
+use async_graphql::dataloader::DataLoader;
+use async_graphql::{Context, Request};
+use tokio::sync::OnceCell;
+
+use super::{
+    ApiError,
+    loaders::{
+        ActiveReplyLoader, ConversationLoader, LastMessageLoader, Loader, MessageLoader,
+        PathCountLoader, PathPageLoader,
+    },
+};
+use crate::{
+    chat::Chat,
+    db::{User, Viewer},
+};
+
+/// Made for one request and gone with it: a loader that outlived its request could hand one
+/// user's row to another.
+pub struct RequestContext {
+    pub viewer: Viewer,
+    pub conversations: DataLoader<ConversationLoader>,
+    pub messages: DataLoader<MessageLoader>,
+    pub last_messages: DataLoader<LastMessageLoader>,
+    pub active_replies: DataLoader<ActiveReplyLoader>,
+    pub path_pages: DataLoader<PathPageLoader>,
+    pub path_counts: DataLoader<PathCountLoader>,
+    user: OnceCell<Result<User, ApiError>>,
+}
+
+/// Signs a request: attaches its viewer and fresh loaders.
+pub fn session_data(request: Request, chat: &Chat, viewer: Viewer) -> Request {
+    request.data(RequestContext {
+        conversations: Loader::start(chat, &viewer),
+        messages: Loader::start(chat, &viewer),
+        last_messages: Loader::start(chat, &viewer),
+        active_replies: Loader::start(chat, &viewer),
+        path_pages: Loader::start(chat, &viewer),
+        path_counts: Loader::start(chat, &viewer),
+        user: OnceCell::new(),
+        viewer,
+    })
+}
+
+impl RequestContext {
+    /// The viewer's own row, read once a request and only when asked for.
+    pub async fn user(&self, chat: &Chat) -> Result<User, ApiError> {
+        self.user
+            .get_or_init(|| async { Ok(chat.user(&self.viewer).await?) })
+            .await
+            .clone()
+    }
+}
+
+/// The context of a signed-in request. Transports refuse all others before any resolver runs;
+/// this is the second lock on the same door.
+pub fn request_context<'a>(context: &Context<'a>) -> Result<&'a RequestContext, ApiError> {
+    context
+        .data_opt::<RequestContext>()
+        .ok_or_else(ApiError::unauthenticated)
+}
+
+pub fn chat<'a>(context: &Context<'a>) -> &'a Chat {
+    context.data_unchecked::<Chat>()
+}

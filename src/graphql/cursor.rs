@@ -1,0 +1,217 @@
+//! Pages: arguments in, connections' cursors out. A cursor is the sort key of its row, so it
+//! stays good while rows come and go; it carries a mark of the list that it belongs to.
+
+use async_graphql::SimpleObject;
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::ApiError;
+use crate::{
+    db::ConversationKey,
+    model::{ConversationFilter, ConversationId, ConversationOrder, Page, PageRequest, Slice},
+};
+
+const DEFAULT_PAGE: u32 = 20;
+const LARGEST_PAGE: u32 = 100;
+
+/// Where a page of a connection lies in its whole.
+#[derive(Clone, Debug, SimpleObject)]
+pub struct PageInfo {
+    /// Whether rows follow the page. Meant for paging with `first` and `after`.
+    pub has_next_page: bool,
+    /// Whether rows come before the page. Meant for paging with `last` and `before`.
+    pub has_previous_page: bool,
+    /// The cursor of the first row, null on an empty page.
+    pub start_cursor: Option<String>,
+    /// The cursor of the last row, null on an empty page.
+    pub end_cursor: Option<String>,
+}
+
+/// The four arguments of every connection.
+#[derive(Clone, Debug, Default)]
+pub struct PageArguments {
+    pub first: Option<i32>,
+    pub after: Option<String>,
+    pub last: Option<i32>,
+    pub before: Option<String>,
+}
+
+impl PageArguments {
+    pub fn request<L: List>(&self, list: &L) -> Result<PageRequest<L::Key>, ApiError> {
+        let slice = match (self.first, self.last) {
+            (Some(_), Some(_)) => {
+                return Err(ApiError::bad_input("last", "cannot go together with first"));
+            }
+            (Some(first), None) => Slice::First(page_size("first", first)?),
+            (None, Some(last)) => Slice::Last(page_size("last", last)?),
+            (None, None) => Slice::First(DEFAULT_PAGE),
+        };
+        Ok(PageRequest {
+            slice,
+            after: key("after", self.after.as_deref(), list)?,
+            before: key("before", self.before.as_deref(), list)?,
+        })
+    }
+}
+
+fn page_size(argument: &'static str, size: i32) -> Result<u32, ApiError> {
+    u32::try_from(size)
+        .ok()
+        .filter(|size| *size <= LARGEST_PAGE)
+        .ok_or_else(|| ApiError::bad_input(argument, "must be between 0 and 100"))
+}
+
+fn key<L: List>(
+    argument: &'static str,
+    cursor: Option<&str>,
+    list: &L,
+) -> Result<Option<L::Key>, ApiError> {
+    cursor
+        .map(|cursor| decode(cursor, list).ok_or_else(|| ApiError::bad_input(
+            argument,
+            "is not a cursor of this list; a cursor is good for the filter and the order that it came with",
+        )))
+        .transpose()
+}
+
+/// A list that is paged through: what its cursors are made of, and which list they are of.
+pub trait List {
+    type Key: Copy;
+
+    /// Differs between lists, filters and orders.
+    fn mark(&self) -> String;
+    fn key_bytes(key: Self::Key) -> Vec<u8>;
+    fn key_from_bytes(bytes: &[u8]) -> Option<Self::Key>;
+}
+
+pub fn encode<L: List>(list: &L, key: L::Key) -> String {
+    let mut bytes = mark_digest(list).to_vec();
+    bytes.extend(L::key_bytes(key));
+    BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn decode<L: List>(cursor: &str, list: &L) -> Option<L::Key> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?;
+    let key = bytes.strip_prefix(&mark_digest(list))?;
+    L::key_from_bytes(key)
+}
+
+fn mark_digest<L: List>(list: &L) -> [u8; 4] {
+    let digest = Sha256::digest(list.mark());
+    [digest[0], digest[1], digest[2], digest[3]]
+}
+
+/// The viewer's conversations under one filter and order.
+#[derive(Clone, Debug, Default)]
+pub struct ConversationList {
+    pub filter: ConversationFilter,
+    pub order: ConversationOrder,
+}
+
+impl List for ConversationList {
+    type Key = ConversationKey;
+
+    fn mark(&self) -> String {
+        format!("conversations {:?} {:?}", self.filter, self.order)
+    }
+
+    fn key_bytes((time, id): ConversationKey) -> Vec<u8> {
+        let mut bytes = time.timestamp_micros().to_be_bytes().to_vec();
+        bytes.extend(id.uuid().as_bytes());
+        bytes
+    }
+
+    fn key_from_bytes(bytes: &[u8]) -> Option<ConversationKey> {
+        let (time, id) = bytes.split_at_checked(8)?;
+        let time =
+            DateTime::<Utc>::from_timestamp_micros(i64::from_be_bytes(time.try_into().ok()?))?;
+        // The years that PostgreSQL's timestamps span, for a made-up cursor must not fail there.
+        let storable = (-4000..200_000).contains(&chrono::Datelike::year(&time));
+        let id = ConversationId::from_uuid(Uuid::from_slice(id).ok()?);
+        storable.then_some((time, id))
+    }
+}
+
+/// The active path of one conversation.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageList {
+    pub conversation_id: ConversationId,
+}
+
+impl List for MessageList {
+    /// The position on the path.
+    type Key = i32;
+
+    fn mark(&self) -> String {
+        format!("messages {}", self.conversation_id)
+    }
+
+    fn key_bytes(position: i32) -> Vec<u8> {
+        position.to_be_bytes().to_vec()
+    }
+
+    fn key_from_bytes(bytes: &[u8]) -> Option<i32> {
+        let position = i32::from_be_bytes(bytes.try_into().ok()?);
+        (position >= 0).then_some(position)
+    }
+}
+
+impl PageInfo {
+    pub fn of<T>(page: &Page<T>, cursor: impl Fn(&T) -> String) -> Self {
+        Self {
+            has_next_page: page.has_next,
+            has_previous_page: page.has_previous,
+            start_cursor: page.items.first().map(&cursor),
+            end_cursor: page.items.last().map(&cursor),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, proptest};
+
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_refused_under_another_filter_order_or_conversation() {
+        let list = ConversationList::default();
+        let key = (
+            DateTime::<Utc>::from_timestamp_micros(1_700_000_000_123_456).expect("a time"),
+            ConversationId::new(),
+        );
+        let cursor = encode(&list, key);
+        assert_eq!(decode(&cursor, &list), Some(key));
+        let pinned = ConversationList {
+            filter: ConversationFilter {
+                pinned: Some(true),
+                ..Default::default()
+            },
+            ..Default::default()
+        };
+        assert_eq!(decode(&cursor, &pinned), None);
+
+        let one = MessageList {
+            conversation_id: ConversationId::new(),
+        };
+        let other = MessageList {
+            conversation_id: ConversationId::new(),
+        };
+        let cursor = encode(&one, 7);
+        assert_eq!(decode(&cursor, &one), Some(7));
+        assert_eq!(decode(&cursor, &other), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_the_decoder(text in any::<String>(), bytes in any::<Vec<u8>>()) {
+            let list = ConversationList::default();
+            let _ = decode(&text, &list);
+            let mut marked = mark_digest(&list).to_vec();
+            marked.extend(bytes);
+            let _ = decode(&BASE64_URL_SAFE_NO_PAD.encode(marked), &list);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+use async_graphql::{Context, ID, Object};
+
+use super::{
+    ApiError,
+    context::{chat, request_context},
+    types::{Model, Node, Viewer, load_nodes},
+};
+
+/// How many ids `nodes` takes.
+const MOST_NODES: usize = 100;
+
+pub struct Query;
+
+#[Object]
+impl Query {
+    /// The signed-in user.
+    async fn viewer(&self, context: &Context<'_>) -> Result<Viewer, ApiError> {
+        request_context(context)?;
+        Ok(Viewer)
+    }
+
+    /// The object with this id; null if there is none that the viewer may see.
+    async fn node(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The id of anything that implements Node.")] id: ID,
+    ) -> Option<Result<Node, ApiError>> {
+        match load_nodes(context, "id", &[id]).await {
+            Ok(mut nodes) => nodes.pop().and_then(Result::transpose),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// The objects with these ids, in their order: null where there is none that the viewer may
+    /// see, null and an error where an id is none of this server.
+    async fn nodes(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "At most 100 ids of anything that implements Node.")] ids: Vec<ID>,
+    ) -> Result<Vec<Option<Result<Node, ApiError>>>, ApiError> {
+        if ids.len() > MOST_NODES {
+            return Err(ApiError::bad_input(
+                "ids",
+                &format!("may hold {MOST_NODES} ids at most, and holds {}", ids.len()),
+            ));
+        }
+        let nodes = load_nodes(context, "ids", &ids).await?;
+        Ok(nodes.into_iter().map(Result::transpose).collect())
+    }
+
+    /// The models that `startChat`, `updateConversation` and `sendMessage` may name, the default
+    /// first.
+    async fn models(&self, context: &Context<'_>) -> Result<Vec<Model>, ApiError> {
+        request_context(context)?;
+        let models = chat(context).models();
+        Ok(models
+            .list()
+            .into_iter()
+            .map(|name| Model {
+                name: name.to_owned(),
+                is_default: name == models.default_model(),
+            })
+            .collect())
+    }
+}

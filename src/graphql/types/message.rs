@@ -1,0 +1,240 @@
+use async_graphql::{Context, Enum, ID, Object, SimpleObject};
+
+use super::Conversation;
+use crate::{
+    graphql::{
+        ApiError,
+        context::request_context,
+        cursor::{self, MessageList, PageInfo},
+        ids,
+        scalars::DateTime,
+    },
+    model::{self, MessageId, Page},
+};
+
+pub struct Message(pub model::Message);
+
+/// What one side said: a user, or the assistant.
+#[Object]
+impl Message {
+    /// Opaque and globally unique.
+    pub async fn id(&self) -> ID {
+        ids::encode(self.0.id)
+    }
+
+    /// The conversation that it belongs to.
+    async fn conversation(&self, context: &Context<'_>) -> Result<Conversation, ApiError> {
+        request_context(context)?
+            .conversations
+            .load_one(self.0.conversation_id)
+            .await?
+            .map(Conversation)
+            .ok_or_else(|| ApiError::not_found("conversation"))
+    }
+
+    /// The message that it follows; null for the first.
+    async fn parent(&self, context: &Context<'_>) -> Option<Result<Message, ApiError>> {
+        let parent = self.0.parent_id?;
+        find(context, parent).await.transpose()
+    }
+
+    /// Whether it is on the active path, which is what `Conversation.messages` lists.
+    async fn active(&self) -> bool {
+        self.0.active
+    }
+
+    async fn role(&self) -> MessageRole {
+        self.0.role.into()
+    }
+
+    /// The text, as its author wrote it: a user's at most 100,000 characters, the assistant's, in
+    /// Markdown, at most 4 MiB. While STREAMING: the text so far.
+    async fn content(&self) -> &str {
+        &self.0.content
+    }
+
+    async fn status(&self) -> MessageStatus {
+        self.0.status.into()
+    }
+
+    /// Why it FAILED; null otherwise.
+    async fn error(&self) -> Option<ReplyError> {
+        self.0.error.as_ref().map(|error| ReplyError {
+            code: error.code.into(),
+            message: error.message.clone(),
+            retryable: error.code.is_retryable(),
+        })
+    }
+
+    /// Whether the provider's limit on a reply's length ended it.
+    async fn truncated(&self) -> bool {
+        self.0.truncated
+    }
+
+    /// The model that wrote it, at most 255 characters; null for a user's message and a greeting.
+    async fn model(&self) -> Option<&str> {
+        self.0.model.as_deref()
+    }
+
+    /// What it cost, as the provider says; null where it does not.
+    async fn usage(&self) -> Option<TokenUsage> {
+        self.0.usage.map(Into::into)
+    }
+
+    /// The key that it was sent with, at most 255 characters: tells an optimistic message from
+    /// its stored self.
+    async fn idempotency_key(&self) -> Option<&str> {
+        self.0.idempotency_key.as_deref()
+    }
+
+    /// When it was stored.
+    async fn created_at(&self) -> DateTime {
+        DateTime(self.0.created_at)
+    }
+
+    /// When it was complete, stopped or failed; null until then.
+    async fn completed_at(&self) -> Option<DateTime> {
+        self.0.completed_at.map(DateTime)
+    }
+}
+
+async fn find(context: &Context<'_>, id: MessageId) -> Result<Option<Message>, ApiError> {
+    let found = request_context(context)?.messages.load_one(id).await?;
+    Ok(found.map(Message))
+}
+
+/// Who wrote a message.
+#[derive(Clone, Copy, PartialEq, Eq, Enum)]
+#[graphql(remote = "model::MessageRole")]
+pub enum MessageRole {
+    User,
+    Assistant,
+}
+
+/// How far a message is. A user's message is COMPLETED from the start.
+#[derive(Clone, Copy, PartialEq, Eq, Enum)]
+#[graphql(remote = "model::MessageStatus")]
+pub enum MessageStatus {
+    /// Waiting for its turn.
+    Pending,
+    /// Being written.
+    Streaming,
+    /// Whole.
+    Completed,
+    /// Ended by its user, the text so far kept.
+    Stopped,
+    /// Ended by a fault, which `error` names, the text so far kept.
+    Failed,
+}
+
+/// Why a reply failed.
+#[derive(SimpleObject)]
+pub struct ReplyError {
+    code: ReplyErrorCode,
+    /// A sentence for the user, in English.
+    message: String,
+    /// Whether the same message, sent again, may well succeed.
+    retryable: bool,
+}
+
+/// Kinds of fault. More may come: treat an unknown one as INTERNAL.
+#[derive(Clone, Copy, PartialEq, Eq, Enum)]
+#[graphql(remote = "model::ReplyErrorCode")]
+pub enum ReplyErrorCode {
+    /// The provider could not be reached, failed, or broke off.
+    ProviderUnavailable,
+    /// The provider has had too many requests.
+    ProviderRateLimited,
+    /// The provider refused the request, for example for a wrong key or an unknown model.
+    ProviderRejected,
+    /// The provider took too long.
+    ProviderTimeout,
+    /// The conversation is longer than the model can read.
+    ContextTooLong,
+    /// The provider's content filter ended the reply.
+    ContentFiltered,
+    /// The process that wrote it was lost.
+    Interrupted,
+    /// The user has used up their tokens.
+    QuotaExceeded,
+    /// A fault of the server.
+    Internal,
+}
+
+/// Tokens, as the provider counts them.
+#[derive(SimpleObject)]
+pub struct TokenUsage {
+    prompt_tokens: i32,
+    completion_tokens: i32,
+    total_tokens: i32,
+}
+
+impl From<model::TokenUsage> for TokenUsage {
+    fn from(usage: model::TokenUsage) -> Self {
+        Self {
+            prompt_tokens: usage.prompt_tokens,
+            completion_tokens: usage.completion_tokens,
+            total_tokens: usage.total_tokens,
+        }
+    }
+}
+
+pub struct MessageConnection {
+    pub list: MessageList,
+    pub page: Page<model::Message>,
+}
+
+/// A page of messages.
+#[Object]
+impl MessageConnection {
+    async fn edges(&self) -> Vec<MessageEdge> {
+        self.page
+            .items
+            .iter()
+            .cloned()
+            .map(MessageEdge::new)
+            .collect()
+    }
+
+    async fn nodes(&self) -> Vec<Message> {
+        self.page.items.iter().cloned().map(Message).collect()
+    }
+
+    async fn page_info(&self) -> PageInfo {
+        PageInfo::of(&self.page, cursor_of)
+    }
+
+    /// How many messages the active path has. Counted only when asked for.
+    async fn total_count(&self, context: &Context<'_>) -> Result<i32, ApiError> {
+        let count = request_context(context)?
+            .path_counts
+            .load_one(self.list.conversation_id)
+            .await?
+            .unwrap_or(0);
+        Ok(i32::try_from(count).unwrap_or(i32::MAX))
+    }
+}
+
+/// A message on the active path.
+#[derive(SimpleObject)]
+pub struct MessageEdge {
+    /// Good for `after` and `before` in the same conversation.
+    cursor: String,
+    node: Message,
+}
+
+impl MessageEdge {
+    pub fn new(message: model::Message) -> Self {
+        Self {
+            cursor: cursor_of(&message),
+            node: Message(message),
+        }
+    }
+}
+
+fn cursor_of(message: &model::Message) -> String {
+    let list = MessageList {
+        conversation_id: message.conversation_id,
+    };
+    cursor::encode(&list, message.position)
+}

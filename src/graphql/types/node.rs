@@ -1,0 +1,69 @@
+use std::collections::HashMap;
+
+use async_graphql::{Context, ID, Interface};
+
+use super::{Conversation, Message, Viewer};
+use crate::{
+    graphql::{
+        ApiError,
+        context::request_context,
+        ids::{NodeType, decode_any},
+    },
+    model::{ConversationId, MessageId, UserId},
+};
+
+/// Anything with an id of its own.
+#[derive(Interface)]
+#[graphql(field(
+    name = "id",
+    ty = "ID",
+    desc = "Opaque and globally unique. Ids are typed: each fits only where its type does."
+))]
+pub enum Node {
+    Viewer(Viewer),
+    Conversation(Conversation),
+    Message(Message),
+}
+
+/// The nodes of these ids in their order, each alone in its failure. `None`: there is no such
+/// node for this viewer.
+pub async fn load_nodes(
+    context: &Context<'_>,
+    argument: &'static str,
+    ids: &[ID],
+) -> Result<Vec<Result<Option<Node>, ApiError>>, ApiError> {
+    let request = request_context(context)?;
+    let decoded: Vec<_> = ids.iter().map(|id| decode_any(argument, id)).collect();
+    let of_type = |wanted: NodeType| {
+        decoded
+            .iter()
+            .filter_map(move |id| id.as_ref().ok().filter(|(found, _)| *found == wanted))
+            .map(|(_, uuid)| *uuid)
+    };
+    let conversations = of_type(NodeType::Conversation).map(ConversationId::from_uuid);
+    let messages = of_type(NodeType::Message).map(MessageId::from_uuid);
+    let (conversations, messages) = futures_util::try_join!(
+        request.conversations.load_many(conversations),
+        request.messages.load_many(messages),
+    )?;
+    let (mut conversations, mut messages) = (take(conversations), take(messages));
+    Ok(decoded
+        .into_iter()
+        .map(|id| {
+            let (node_type, uuid) = id?;
+            Ok(match node_type {
+                NodeType::Viewer => (UserId::from_uuid(uuid) == request.viewer.user_id())
+                    .then_some(Node::Viewer(Viewer)),
+                NodeType::Conversation => conversations(ConversationId::from_uuid(uuid))
+                    .map(|it| Node::Conversation(Conversation(it))),
+                NodeType::Message => {
+                    messages(MessageId::from_uuid(uuid)).map(|it| Node::Message(Message(it)))
+                }
+            })
+        })
+        .collect())
+}
+
+fn take<K: Eq + std::hash::Hash, V: Clone>(rows: HashMap<K, V>) -> impl FnMut(K) -> Option<V> {
+    move |key| rows.get(&key).cloned()
+}
