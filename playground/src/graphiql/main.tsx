@@ -16,11 +16,13 @@ import { defaultTabs } from "./tabs";
 
 /**
  * Queries and mutations by POST, subscriptions over graphql-transport-ws. Made anew for each
- * operation, so that it is signed in as the bar above says at that moment; what stands in the
- * headers editor is added to both, and wins.
+ * operation, so that it is signed in as the bar above says at that moment. What stands in the
+ * headers editor is added to both; a credential there takes the place of the bar's.
  */
 const fetcher: Fetcher = (operation, options) => {
-  const headers = credentialHeaders(getCredential());
+  const named = Object.keys(options?.headers ?? {}).map((name) => name.toLowerCase());
+  const hasCredential = named.includes("authorization") || named.includes("x-user-id");
+  const headers = hasCredential ? {} : credentialHeaders(getCredential());
   const fetchOnce = createGraphiQLFetcher({
     url: graphqlUrl,
     subscriptionUrl: graphqlSocketUrl,

@@ -1,0 +1,161 @@
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { contentOf, launchChromium, openProfile, skip } from "./browser.mjs";
+import { startLoquat } from "./server.mjs";
+
+describe("the chat page", { skip }, () => {
+  let server;
+  let browser;
+
+  before(async () => {
+    server = await startLoquat();
+    browser = await launchChromium();
+  });
+
+  after(async () => {
+    await browser?.close();
+    await server?.stop();
+  });
+
+  /** A profile whose user is signed in, with what the tests do there. */
+  async function signIn(name) {
+    const profile = await openProfile(browser, server.url);
+    const { page } = profile;
+    await page.goto("/");
+    await page.getByLabel("User name").fill(name);
+    await page.getByRole("button", { name: "Sign in" }).click();
+    const message = page.getByRole("textbox", { name: "Message" });
+    await message.waitFor();
+    return {
+      ...profile,
+      replies: page.getByRole("article", { name: "Assistant" }),
+      questions: page.getByRole("article", { name: "You" }),
+      finished: page.locator('article[data-status="COMPLETED"]'),
+      list: page.getByRole("navigation", { name: "Chats" }),
+      async send(content) {
+        await message.fill(content);
+        await page.getByRole("button", { name: "Send" }).click();
+      },
+    };
+  }
+
+  it("shows a reply as it is written, and goes on after a reload with the exact text", async () => {
+    const { page, events, replies, finished, send, close } = await signIn("ada");
+
+    await send("What can you do?");
+    await page.locator('article[aria-busy="true"] p:not(.muted)').first().waitFor();
+
+    events.length = 0;
+    await page.reload();
+    await page.locator('article[aria-busy="true"]').waitFor();
+    await finished.waitFor();
+    const { message } = events.find((event) => event.__typename === "MessageFinished");
+    assert.equal(contentOf(events), message.content);
+
+    const shown = await replies.innerHTML();
+    await page.reload();
+    await finished.waitFor();
+    assert.equal(await replies.innerHTML(), shown);
+    await close();
+  });
+
+  it("renders Markdown", async () => {
+    const { finished, send, close } = await signIn("markdown");
+
+    await send("What can you do?");
+    await finished.waitFor();
+    await finished.locator("table").waitFor();
+    await finished.locator("li").first().waitFor();
+    await finished.locator("pre code").waitFor();
+    await close();
+  });
+
+  it("shows a second user nothing of the first", async () => {
+    const first = await signIn("first");
+    await first.send("A secret of the first user");
+    await first.finished.waitFor();
+    await first.list.getByRole("link", { name: "A secret of the first user" }).waitFor();
+
+    const second = await signIn("second");
+    assert.equal(await second.page.getByText("secret").count(), 0);
+    await second.page.goto(first.page.url());
+    await second.page.getByText("There is no such conversation.").waitFor();
+    assert.equal(await second.page.getByText("secret").count(), 0);
+
+    await second.close();
+    await first.close();
+  });
+
+  it("forgets a user who signs out", async () => {
+    const { page, finished, list, send, close } = await signIn("leaving");
+    await send("Mine alone");
+    await finished.waitFor();
+
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.getByLabel("User name").fill("coming");
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByText("coming", { exact: true }).waitFor();
+    assert.equal(await list.getByRole("link", { name: "Mine alone" }).count(), 0);
+    await close();
+  });
+
+  it("sends a message once, although the answer to it was lost", async () => {
+    const { page, questions, finished, send, close } = await signIn("unlucky");
+    await send("The first");
+    await finished.waitFor();
+
+    const keys = [];
+    await page.route("**/graphql", async (route) => {
+      const { query, variables } = route.request().postDataJSON() ?? {};
+      if (!query?.includes("sendMessage")) return route.fallback();
+      keys.push(variables.input.idempotencyKey);
+      if (keys.length > 1) return route.fallback();
+      await route.fetch();
+      await route.abort();
+    });
+    await send("The second");
+    await page.getByRole("alert").getByRole("button", { name: "Try again" }).click();
+    await finished.nth(1).waitFor();
+    await page.reload();
+    await finished.nth(1).waitFor();
+
+    assert.equal(keys.length, 2);
+    assert.equal(keys[0], keys[1]);
+    assert.deepEqual(await questions.allInnerTexts(), ["The first", "The second"]);
+    await close();
+  });
+
+  it("renames, pins, archives, resets and deletes", async () => {
+    const { page, replies, finished, list, send, close } = await signIn("tidy");
+    await send("A chat to keep house with");
+    await finished.waitFor();
+
+    await page.getByRole("button", { name: "Rename" }).click();
+    await page.getByRole("textbox", { name: "Title" }).fill("Housekeeping");
+    await page.getByRole("button", { name: "Save" }).click();
+    const entry = list.getByRole("link", { name: "Housekeeping" });
+    await entry.waitFor();
+
+    await page.getByRole("button", { name: "Pin", exact: true }).click();
+    await list.getByRole("heading", { name: "Pinned" }).waitFor();
+
+    await page.getByRole("button", { name: "Archive", exact: true }).click();
+    await entry.waitFor({ state: "detached" });
+    await list.getByRole("button", { name: "Archived chats" }).click();
+    await entry.waitFor();
+    await page.getByRole("button", { name: "Unarchive" }).click();
+    await entry.waitFor({ state: "detached" });
+    await list.getByRole("button", { name: "Back to the chats" }).click();
+    await entry.waitFor();
+
+    await page.getByRole("button", { name: "Reset" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Reset" }).click();
+    await replies.waitFor({ state: "detached" });
+
+    await page.getByRole("button", { name: "Delete" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+    await entry.waitFor({ state: "detached" });
+    await page.getByRole("heading", { name: "What is on your mind?" }).waitFor();
+    await close();
+  });
+});
