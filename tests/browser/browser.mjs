@@ -1,4 +1,5 @@
 /** Chromium, watched: whatever a page asks of another host, and every error in it, fails the test. */
+import { EventEmitter, once } from "node:events";
 import { accessSync, constants } from "node:fs";
 import { chromium } from "playwright-core";
 
@@ -41,8 +42,9 @@ export async function openProfile(browser, url) {
   const context = await browser.newContext({ baseURL: url });
   const { host } = new URL(url);
   const faults = [];
-  /** Payloads of the GraphQL events that came over sockets, in their order. */
+  /** The events of `messageStream` that came over sockets and were not taken yet. */
   const events = [];
+  const arrivals = new EventEmitter();
 
   context.on("request", (request) => {
     const address = new URL(request.url());
@@ -59,14 +61,20 @@ export async function openProfile(browser, url) {
       if (new URL(socket.url()).host !== host) faults.push(`opened a socket to ${socket.url()}`);
       socket.on("framereceived", ({ payload }) => {
         const message = JSON.parse(String(payload));
-        if (message.type === "next") events.push(message.payload.data?.messageStream);
+        if (message.type !== "next") return;
+        events.push(message.payload.data.messageStream);
+        arrivals.emit("event");
       });
     });
   });
 
   return {
     page: await context.newPage(),
-    events,
+    /** What came since the last call, up to the end of a reply. */
+    async takeReply() {
+      while (events.at(-1)?.__typename !== "MessageFinished") await once(arrivals, "event");
+      return events.splice(0);
+    },
     async close() {
       await context.close();
       if (faults.length > 0) throw new Error(faults.join("\n"));
@@ -74,7 +82,10 @@ export async function openProfile(browser, url) {
   };
 }
 
-/** The contract's rule, over the events of one subscription. */
+/**
+ * The contract's rule. The events of an earlier subscription to the same message may stand before
+ * those of the last one, which begins at offset 0.
+ */
 export function contentOf(events) {
   let content = "";
   for (const event of events) {

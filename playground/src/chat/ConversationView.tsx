@@ -28,7 +28,7 @@ export function ConversationView({ id }: { id: string }) {
     return (
       <section className="empty">
         {fetching && <p role="status">Loading…</p>}
-        {data && <p role="status">There is no such conversation.</p>}
+        {data && !error && <p role="status">There is no such conversation.</p>}
         <ErrorNotice error={error} onRetry={readAgain} />
       </section>
     );
@@ -38,7 +38,7 @@ export function ConversationView({ id }: { id: string }) {
       <ConversationHeader conversation={conversation} />
       <div className="scroll" tabIndex={0} role="region" aria-label="Messages">
         <div role="log" className="messages">
-          <Messages conversationId={id} page={conversation.messages} onFinished={readAgain} />
+          <Messages conversationId={id} page={conversation.messages} onEnded={readAgain} />
         </div>
       </div>
       <ErrorNotice error={error} onRetry={readAgain} />
@@ -52,10 +52,10 @@ export function ConversationView({ id }: { id: string }) {
   );
 }
 
-type MessagesProps = { conversationId: string; page: MessagePage; onFinished: () => void };
+type MessagesProps = { conversationId: string; page: MessagePage; onEnded: () => void };
 
 /** A page of messages below the page before it, once that is asked for. */
-function Messages({ conversationId, page, onFinished }: MessagesProps) {
+function Messages({ conversationId, page, onEnded }: MessagesProps) {
   const [showsEarlier, setShowsEarlier] = useState(false);
   const { hasPreviousPage, startCursor } = page.pageInfo;
   return (
@@ -69,7 +69,7 @@ function Messages({ conversationId, page, onFinished }: MessagesProps) {
         <EarlierMessages conversationId={conversationId} before={startCursor} />
       )}
       {page.nodes.map((message) => (
-        <MessageView key={message.id} message={message} onFinished={onFinished} />
+        <MessageView key={message.id} message={message} onEnded={onEnded} />
       ))}
     </>
   );
@@ -83,7 +83,7 @@ function EarlierMessages({ conversationId, before }: { conversationId: string; b
   const page = data?.viewer.conversation?.messages;
   return (
     <>
-      {page && <Messages conversationId={conversationId} page={page} onFinished={refetch} />}
+      {page && <Messages conversationId={conversationId} page={page} onEnded={refetch} />}
       <ErrorNotice error={error} onRetry={refetch} />
     </>
   );

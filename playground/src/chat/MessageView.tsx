@@ -3,22 +3,21 @@ import Markdown, { type Components } from "react-markdown";
 import remarkGfm from "remark-gfm";
 import { ErrorNotice } from "./errors";
 import type { Message } from "./operations";
-import { useReply } from "./useReply";
+import { isRunning, useReply } from "./useReply";
 
 type Props = {
   message: Message;
-  /** Called once, when a message that was being written no longer is. */
-  onFinished: () => void;
+  /** A message that was being written is not any more, or is gone: what was read of it is old. */
+  onEnded: () => void;
 };
 
-export const MessageView = memo(function MessageView({ message: stored, onFinished }: Props) {
-  const { message, error } = useReply(stored);
-  const isRunning = message.status === "PENDING" || message.status === "STREAMING";
+export const MessageView = memo(function MessageView({ message: stored, onEnded }: Props) {
+  const { message, error, follow } = useReply(stored);
 
-  const hasJustFinished = message !== stored && !isRunning;
+  const hasEnded = isRunning(stored) && (!isRunning(message) || error !== undefined);
   useEffect(() => {
-    if (hasJustFinished) onFinished();
-  }, [hasJustFinished, onFinished]);
+    if (hasEnded) onEnded();
+  }, [hasEnded, onEnded]);
 
   if (message.role === "USER") {
     return (
@@ -31,7 +30,7 @@ export const MessageView = memo(function MessageView({ message: stored, onFinish
     <article
       className="message assistant"
       aria-label="Assistant"
-      aria-busy={isRunning}
+      aria-busy={isRunning(message)}
       data-status={message.status}
     >
       {message.content ? (
@@ -39,13 +38,13 @@ export const MessageView = memo(function MessageView({ message: stored, onFinish
           {message.content}
         </Markdown>
       ) : (
-        isRunning && <p className="muted">Thinking…</p>
+        isRunning(message) && <p className="muted">Thinking…</p>
       )}
       {message.status === "FAILED" && (
         <p className="error">{message.error?.message ?? "The reply failed."}</p>
       )}
       {message.truncated && <p className="muted">The reply ends here: the model's length limit.</p>}
-      <ErrorNotice error={error} />
+      <ErrorNotice error={error} onRetry={follow} />
     </article>
   );
 });
