@@ -3,7 +3,7 @@
 
 use secrecy::SecretString;
 use sqlx::{
-    Connection, PgConnection, Row,
+    Connection, PgConnection,
     migrate::{Migrate, Migrator},
     postgres::PgConnectOptions,
 };
@@ -117,22 +117,7 @@ async fn pending(connection: &mut PgConnection) -> Result<usize, DatabaseSetupEr
 }
 
 async fn status(connection: &mut PgConnection) -> Result<Vec<MigrationStatus>, DatabaseSetupError> {
-    let exists: bool = sqlx::query_scalar("select to_regclass($1) is not null")
-        .bind(TABLE)
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(unreachable)?;
-    let applied: Vec<(i64, Vec<u8>)> = if exists {
-        sqlx::query("select version, checksum from chat.migrations where success order by version")
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(|error| MigrateError::Failed(one_line(&error)))?
-            .into_iter()
-            .map(|row| (row.get("version"), row.get("checksum")))
-            .collect()
-    } else {
-        Vec::new()
-    };
+    let applied = applied(connection).await?;
     let migrator = migrator();
     let known: Vec<_> = migrator
         .iter()
@@ -157,6 +142,45 @@ async fn status(connection: &mut PgConnection) -> Result<Vec<MigrationStatus>, D
         .collect())
 }
 
+/// Version and checksum of each migration that the database has.
+async fn applied(connection: &mut PgConnection) -> Result<Vec<(i64, Vec<u8>)>, DatabaseSetupError> {
+    // The catalogue, since `to_regclass` fails where the schema may not be used.
+    let exists: bool = sqlx::query_scalar(
+        "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace \
+         where n.nspname || '.' || c.relname = $1)",
+    )
+    .bind(TABLE)
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(unreachable)?;
+    if !exists {
+        return Ok(Vec::new());
+    }
+    let read = sqlx::query_as(
+        "select version, checksum from chat.migrations where success order by version",
+    )
+    .fetch_all(&mut *connection)
+    .await;
+    match read {
+        Ok(rows) => Ok(rows),
+        Err(error) if is_refusal(&error) => Err(DatabaseSetupError::RoleNotGranted {
+            login: sqlx::query_scalar("select current_user::text")
+                .fetch_one(connection)
+                .await
+                .map_err(unreachable)?,
+            role: "loquat_system",
+        }),
+        Err(error) => Err(MigrateError::Failed(one_line(&error)).into()),
+    }
+}
+
+/// Whether a privilege was missing.
+fn is_refusal(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .is_some_and(|error| error.code().as_deref() == Some("42501"))
+}
+
 /// Turns what the migrator says into the one line that mends it.
 async fn explain(
     connection: &mut PgConnection,
@@ -176,10 +200,7 @@ async fn explain(
         }
         other => return MigrateError::Failed(other.to_string()),
     };
-    let refused = source
-        .as_database_error()
-        .is_some_and(|error| error.code().as_deref() == Some("42501"));
-    if !refused {
+    if !is_refusal(source) {
         return MigrateError::Failed(one_line(source));
     }
     let (login, database, creates_roles, creates_schemas): (String, String, bool, bool) =

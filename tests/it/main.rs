@@ -1,3 +1,5 @@
 mod config;
+mod database;
 mod provider;
 mod schema;
+mod support;
