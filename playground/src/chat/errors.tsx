@@ -16,7 +16,7 @@ export function ErrorNotice({ error, onRetry }: { error?: CombinedError; onRetry
     <p role="alert" className="error">
       {describe(error)}
       {onRetry && (
-        <button type="button" className="button" onClick={onRetry}>
+        <button type="button" className="button" onClick={() => onRetry()}>
           Try again
         </button>
       )}
