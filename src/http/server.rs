@@ -1,20 +1,21 @@
 //! Accepts connections and ends them.
 //!
-//! Every connection is a task of the [`Lifecycle`]. A client that takes its time over the first
-//! byte or the headers is cut off, so that idle sockets cannot use up the process; a body's limit
-//! belongs to the handler that reads it.
+//! Every connection is a task of the [`Lifecycle`]. A client that takes its time over the headers
+//! is cut off, so that idle sockets cannot use up the process; a body's limit belongs to the
+//! handler that reads it. HTTP/1.1 alone: browsers speak HTTP/2 only over TLS, which ends at a
+//! proxy, and proxies come by HTTP/1.1.
 
 use std::{pin::pin, time::Duration};
 
 use axum::Router;
+use hyper::server::conn::http1;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto::Builder,
+    rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    time::{sleep, timeout},
+    time::sleep,
 };
 
 use crate::lifecycle::Lifecycle;
@@ -22,9 +23,6 @@ use crate::lifecycle::Lifecycle;
 /// How long a connection may wait for a request's headers, between requests too: longer than the
 /// proxies in front (60 s is their custom), or they would send into a connection being closed.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
-
-/// How often an HTTP/2 connection is asked whether it still lives.
-const PING_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The pause after a failed accept: when file descriptors run out, some may come back.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
@@ -55,29 +53,13 @@ async fn connection(stream: TcpStream, router: Router, lifecycle: Lifecycle) {
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let mut first = [0];
-    tokio::select! {
-        () = lifecycle.hard_stop().cancelled() => return,
-        peeked = timeout(HEADER_TIMEOUT, stream.peek(&mut first)) => {
-            if !matches!(peeked, Ok(Ok(1..))) {
-                return;
-            }
-        }
-    }
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(PING_INTERVAL)
-        .enable_connect_protocol();
-    let mut serving = pin!(builder.serve_connection_with_upgrades(
-        TokioIo::new(stream),
-        TowerToHyperService::new(router),
-    ));
+    let mut serving = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+            .with_upgrades()
+    );
     // An error here is a client that went away or spoke something else than HTTP; its requests
     // that got an answer are in the log.
     tokio::select! {
@@ -96,4 +78,73 @@ fn is_the_client_s(error: &std::io::Error) -> bool {
         error.kind(),
         ConnectionAborted | ConnectionRefused | ConnectionReset
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::{Router, routing::get};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+        sync::Notify,
+    };
+
+    use super::serve;
+    use crate::lifecycle::Lifecycle;
+
+    async fn started(router: Router) -> (std::net::SocketAddr, Lifecycle) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let lifecycle = Lifecycle::new();
+        lifecycle.spawn(serve(listener, router, lifecycle.clone()));
+        (address, lifecycle)
+    }
+
+    async fn read_to_end(mut client: TcpStream) -> String {
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.expect("a clean end");
+        String::from_utf8(answer).expect("text")
+    }
+
+    #[tokio::test]
+    async fn the_hard_stop_ends_idle_connections_and_lets_a_request_finish() {
+        let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let handler = {
+            let (entered, leave) = (entered.clone(), leave.clone());
+            async move || {
+                entered.notify_one();
+                leave.notified().await;
+                "finished"
+            }
+        };
+        let (address, lifecycle) = started(Router::new().route("/", get(handler))).await;
+        let silent = TcpStream::connect(address).await.expect("connected");
+        let mut busy = TcpStream::connect(address).await.expect("connected");
+        busy.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .await
+            .expect("sent");
+        entered.notified().await;
+
+        lifecycle.begin_hard_stop();
+
+        assert_eq!(read_to_end(silent).await, "");
+        leave.notify_one();
+        assert!(read_to_end(busy).await.ends_with("finished"));
+        lifecycle.finished().await;
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_never_finishes_its_headers_is_cut_off() {
+        let (address, lifecycle) = started(Router::new()).await;
+        for beginning in ["", "P", "GET / HTTP/1.1\r\nHost: loc"] {
+            let mut client = TcpStream::connect(address).await.expect("connected");
+            client.write_all(beginning.as_bytes()).await.expect("sent");
+            assert_eq!(read_to_end(client).await, "", "{beginning}");
+        }
+        lifecycle.begin_hard_stop();
+        lifecycle.finished().await;
+    }
 }
