@@ -8,10 +8,14 @@ use crate::chat::ChatError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
     Unauthenticated,
+    Forbidden,
     NotFound,
     BadUserInput,
     Conflict,
+    LimitExceeded,
     Unavailable,
+    GraphqlParseFailed,
+    GraphqlValidationFailed,
     InternalServerError,
 }
 
@@ -19,10 +23,14 @@ impl ErrorCode {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unauthenticated => "UNAUTHENTICATED",
+            Self::Forbidden => "FORBIDDEN",
             Self::NotFound => "NOT_FOUND",
             Self::BadUserInput => "BAD_USER_INPUT",
             Self::Conflict => "CONFLICT",
+            Self::LimitExceeded => "LIMIT_EXCEEDED",
             Self::Unavailable => "UNAVAILABLE",
+            Self::GraphqlParseFailed => "GRAPHQL_PARSE_FAILED",
+            Self::GraphqlValidationFailed => "GRAPHQL_VALIDATION_FAILED",
             Self::InternalServerError => "INTERNAL_SERVER_ERROR",
         }
     }

@@ -7,6 +7,7 @@
 mod context;
 mod cursor;
 mod errors;
+pub mod guard;
 mod ids;
 mod loaders;
 mod mutation;
@@ -20,14 +21,14 @@ use async_graphql::SchemaBuilder;
 pub use context::session_data;
 pub use errors::{ApiError, ErrorCode};
 
-use self::{mutation::Mutation, query::Query, subscription::Subscription};
+use self::{guard::Guard, mutation::Mutation, query::Query, subscription::Subscription};
 use crate::chat::Chat;
 
 pub type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
 
-/// The schema over a running chat.
-pub fn schema(chat: Chat) -> Schema {
-    builder().data(chat).finish()
+/// The schema over a running chat. The guard must be the one that reads its documents.
+pub fn schema(chat: Chat, guard: &Guard) -> Schema {
+    builder().extension(guard.extension()).data(chat).finish()
 }
 
 /// The schema's text, as `schema.graphql` holds it.
