@@ -169,7 +169,7 @@ grant select, insert, update on chat.idempotency_keys to loquat_viewer;
 grant select, insert, update on chat.users to loquat_system;
 grant select (user_id, id, status) on chat.messages to loquat_system;
 grant select, update on chat.replies to loquat_system;
-grant select (user_id, message_id, attempt, "offset", length), insert, update on chat.reply_chunks to loquat_system;
+grant select (user_id, message_id, attempt, "offset", length), insert, delete on chat.reply_chunks to loquat_system;
 grant select (user_id, deleted_at), delete on chat.idempotency_keys to loquat_system;
 
 -- A server whose login role did not run the migrations reads how far they are.

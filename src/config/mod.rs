@@ -137,7 +137,7 @@ pub enum OfferedModels {
     Any,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ChatSettings {
     /// `LOQUAT_GREETING`: the first assistant message of a chat.
     pub greeting: Option<String>,

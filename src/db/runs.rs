@@ -128,15 +128,27 @@ impl SystemTx {
             users.push(chunk.run.user_id.uuid());
             messages.push(chunk.run.message_id.uuid());
             attempts.push(chunk.attempt);
-            offsets.push(i64::from(chunk.offset));
-            lengths.push(i64::from(chunk.length));
+            offsets.push(stored(chunk.offset));
+            lengths.push(stored(chunk.length));
             texts.push(chunk.text.as_str());
         }
         sqlx::query(
+            "delete from chat.reply_chunks c \
+             using unnest($1::uuid[], $2::uuid[], $3::int[], $4::int[]) \
+               as newer (user_id, message_id, attempt, \"offset\") \
+             where c.user_id = newer.user_id and c.message_id = newer.message_id \
+               and c.attempt = newer.attempt and c.\"offset\" >= newer.\"offset\"",
+        )
+        .bind(&users)
+        .bind(&messages)
+        .bind(&attempts)
+        .bind(&offsets)
+        .execute(&mut *self.tx)
+        .await
+        .map_err(during("make room for chunks"))?;
+        sqlx::query(
             "insert into chat.reply_chunks (user_id, message_id, attempt, \"offset\", length, text) \
-             select * from unnest($1::uuid[], $2::uuid[], $3::int[], $4::int[], $5::int[], $6::text[]) \
-             on conflict (user_id, message_id, attempt, \"offset\") \
-             do update set length = excluded.length, text = excluded.text",
+             select * from unnest($1::uuid[], $2::uuid[], $3::int[], $4::int[], $5::int[], $6::text[])",
         )
         .bind(users)
         .bind(messages)
@@ -200,6 +212,11 @@ impl SystemTx {
         .map_err(during("delete retired idempotency keys"))?;
         Ok(deleted.rows_affected())
     }
+}
+
+/// Replies are cut long before they have so many code units.
+fn stored(units: u32) -> i32 {
+    i32::try_from(units).unwrap_or(i32::MAX)
 }
 
 #[derive(sqlx::FromRow)]

@@ -1,5 +1,39 @@
-//! What the integration tests stand on: a database of their own, and people to use it.
+//! What the integration tests stand on: a database of their own, a model whose words they say
+//! themselves, and replicas of the chat.
 
 mod database;
+mod model;
+mod replica;
+
+use std::{future::Future, time::Duration};
 
 pub use database::{TestDatabase, identity, sign_in};
+pub use replica::{QUICK, Replica};
+
+/// How long a test waits for what must happen before it fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits for an event, with a limit.
+pub async fn within<F: Future>(what: &str, event: F) -> F::Output {
+    match tokio::time::timeout(PATIENCE, event).await {
+        Ok(output) => output,
+        Err(_) => panic!("waited {PATIENCE:?} in vain until {what}"),
+    }
+}
+
+/// Asks again until the answer is there, with a limit: for what only the database knows.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut ask: impl FnMut() -> F,
+) -> T {
+    within(what, async {
+        let mut pace = tokio::time::interval(Duration::from_millis(10));
+        loop {
+            pace.tick().await;
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+        }
+    })
+    .await
+}

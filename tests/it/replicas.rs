@@ -1,0 +1,214 @@
+//! Several processes on one database: leases, fences and recovery.
+
+use loquat::{
+    chat::FollowEvent,
+    model::{MessageStatus, ReplyErrorCode},
+};
+
+use crate::support::{QUICK, Replica, TestDatabase, eventually};
+
+#[tokio::test]
+async fn a_process_that_starts_beside_a_living_one_ends_none_of_its_replies() {
+    let test = TestDatabase::create().await;
+    let one = Replica::start(&test).await;
+    let viewer = one.viewer("alice").await;
+    let conversation = one.conversation(&viewer).await;
+    let sent = one.send(&viewer, conversation, "hi").await.expect("sent");
+    let writing = one.desk.next().await;
+    writing.say("still ");
+    let mut reader = one.follow(&viewer, sent.reply.id).await;
+    reader.until("still ").await;
+
+    let other = Replica::start(&test).await;
+    // The lease of the beginning is over for certain when the database's clock says so.
+    let mut connection = test.superuser().await;
+    let began: String = sqlx::query_scalar("select lease_expires_at::text from chat.replies")
+        .fetch_one(&mut connection)
+        .await
+        .expect("a lease");
+    crate::support::within("the first lease is over", async {
+        loop {
+            let over: bool = sqlx::query_scalar(
+                "select pg_sleep(0.05) is not null and clock_timestamp() > $1::timestamptz + interval '0.3 s'",
+            )
+            .bind(&began)
+            .fetch_one(&mut connection)
+            .await
+            .expect("the time");
+            if over {
+                break;
+            }
+        }
+    })
+    .await;
+    let seen = other.message(&viewer, sent.reply.id).await.expect("there");
+    assert_eq!(seen.status, MessageStatus::Streaming);
+    writing.say("here");
+    writing.finish();
+    assert_eq!(reader.finished().await.content, "still here");
+}
+
+#[tokio::test]
+async fn a_run_whose_process_is_gone_ends_with_its_text_and_the_chat_goes_on() {
+    let test = TestDatabase::create().await;
+    let gone = Replica::start(&test).await;
+    let viewer = gone.viewer("alice").await;
+    let conversation = gone.conversation(&viewer).await;
+    let sent = gone.send(&viewer, conversation, "hi").await.expect("sent");
+    let writing = gone.desk.next().await;
+    writing.say("written down");
+    let mut connection = test.superuser().await;
+    eventually("the text is in chunks", || async {
+        let mut connection = test.superuser().await;
+        let text: Option<String> =
+            sqlx::query_scalar("select string_agg(text, '') from chat.reply_chunks")
+                .fetch_one(&mut connection)
+                .await
+                .expect("chunks");
+        (text.as_deref() == Some("written down")).then_some(())
+    })
+    .await;
+    // Its process forgets it: no tick renews the lease, as after a crash.
+    sqlx::query("update chat.replies set process_id = gen_random_uuid(), fence = fence + 1")
+        .execute(&mut connection)
+        .await
+        .expect("an update");
+    writing.hung_up().await;
+
+    let survivor = Replica::start(&test).await;
+    let mut reader = survivor.follow(&viewer, sent.reply.id).await;
+    let ended = reader.finished().await;
+    assert_eq!(ended.status, MessageStatus::Failed);
+    assert_eq!(ended.content, "written down");
+    let error = ended.error.expect("an error");
+    assert_eq!(error.code, ReplyErrorCode::Interrupted);
+    survivor
+        .send(&viewer, conversation, "go on")
+        .await
+        .expect("the conversation goes on");
+}
+
+#[tokio::test]
+async fn a_process_that_was_fenced_off_publishes_and_writes_nothing_more() {
+    let test = TestDatabase::create().await;
+    let replica = Replica::start(&test).await;
+    let viewer = replica.viewer("alice").await;
+    let conversation = replica.conversation(&viewer).await;
+    let sent = replica
+        .send(&viewer, conversation, "hi")
+        .await
+        .expect("sent");
+    let mut reader = replica.follow(&viewer, sent.reply.id).await;
+    let writing = replica.desk.next().await;
+    writing.say("before ");
+    reader.until("before ").await;
+    let mut connection = test.superuser().await;
+    sqlx::query("update chat.replies set fence = fence + 1, process_id = gen_random_uuid()")
+        .execute(&mut connection)
+        .await
+        .expect("an update");
+    writing.hung_up().await;
+    writing.say("after");
+    let ended = reader.finished().await;
+    assert!(!ended.content.contains("after"), "{}", ended.content);
+    assert_eq!(ended.status, MessageStatus::Failed);
+}
+
+#[tokio::test]
+async fn a_subscriber_elsewhere_follows_through_the_database() {
+    let test = TestDatabase::create().await;
+    let (writer, elsewhere) = (Replica::start(&test).await, Replica::start(&test).await);
+    let viewer = writer.viewer("alice").await;
+    let conversation = writer.conversation(&viewer).await;
+    let sent = writer
+        .send(&viewer, conversation, "hi")
+        .await
+        .expect("sent");
+    let writing = writer.desk.next().await;
+    let mut reader = elsewhere.follow(&viewer, sent.reply.id).await;
+    writing.say("Grüße 🍊 ");
+    reader.until("Grüße 🍊 ").await;
+    writing.say("von dort");
+    reader.until("Grüße 🍊 von dort").await;
+    writing.finish();
+    let finished = reader.finished().await;
+    assert_eq!(finished.status, MessageStatus::Completed);
+    assert_eq!(finished.content, "Grüße 🍊 von dort");
+}
+
+#[tokio::test]
+async fn a_reply_outlives_every_connection_to_the_database() {
+    let test = TestDatabase::create().await;
+    let replica = Replica::start(&test).await;
+    let viewer = replica.viewer("alice").await;
+    let conversation = replica.conversation(&viewer).await;
+    let sent = replica
+        .send(&viewer, conversation, "hi")
+        .await
+        .expect("sent");
+    let mut reader = replica.follow(&viewer, sent.reply.id).await;
+    let writing = replica.desk.next().await;
+    writing.say("before ");
+    reader.until("before ").await;
+    let mut connection = test.superuser().await;
+    sqlx::query(
+        "select pg_terminate_backend(pid) from pg_stat_activity \
+         where datname = current_database() and pid <> pg_backend_pid()",
+    )
+    .execute(&mut connection)
+    .await
+    .expect("terminated");
+    writing.say("after");
+    reader.until("before after").await;
+    writing.finish();
+    assert_eq!(reader.finished().await.content, "before after");
+}
+
+#[tokio::test]
+async fn one_reply_whose_row_is_held_by_another_does_not_keep_the_rest_waiting() {
+    let test = TestDatabase::create().await;
+    let replica = Replica::start(&test).await;
+    let viewer = replica.viewer("alice").await;
+    let (held, free) = (
+        replica.conversation(&viewer).await,
+        replica.conversation(&viewer).await,
+    );
+    let held = replica.send(&viewer, held, "hi").await.expect("sent").reply;
+    let held_writing = replica.desk.next().await;
+    let free = replica.send(&viewer, free, "hi").await.expect("sent").reply;
+    let free_writing = replica.desk.next().await;
+    held_writing.say("held");
+    replica.follow(&viewer, held.id).await.until("held").await;
+
+    let mut connection = test.superuser().await;
+    let mut tx = sqlx::Connection::begin(&mut connection)
+        .await
+        .expect("a transaction");
+    sqlx::query("select from chat.replies where message_id = $1 for update")
+        .bind(held.id.uuid())
+        .execute(&mut *tx)
+        .await
+        .expect("a lock");
+    free_writing.say("free");
+    eventually("the free reply is written down", || async {
+        let mut connection = test.superuser().await;
+        let written: i64 =
+            sqlx::query_scalar("select count(*) from chat.reply_chunks where message_id = $1")
+                .bind(free.id.uuid())
+                .fetch_one(&mut connection)
+                .await
+                .expect("a count");
+        (written > 0).then_some(())
+    })
+    .await;
+    tx.rollback().await.expect("the lock goes");
+    held_writing.finish();
+    free_writing.finish();
+    for (reply, text) in [(held, "held"), (free, "free")] {
+        let mut reader = replica.follow(&viewer, reply.id).await;
+        let first = reader.next().await.expect("an event").expect("no error");
+        assert!(matches!(first, FollowEvent::Changed(_)), "{first:?}");
+        assert_eq!(reader.finished().await.content, text);
+    }
+    assert!(QUICK.renewal < QUICK.lease);
+}

@@ -1,0 +1,160 @@
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, stream::BoxStream};
+use loquat::{
+    chat::{Chat, ChatError, FollowEvent, SendMessage, Sent, StartChat, Timing},
+    config::{ChatSettings, OfferedModels, ProviderSettings},
+    db::{Database, Viewer},
+    lifecycle::Lifecycle,
+    model::{ConversationId, Message, MessageId},
+};
+
+use super::{
+    TestDatabase,
+    model::{Desk, model},
+    sign_in, within,
+};
+
+/// Clocks that keep their order and are quick.
+pub const QUICK: Timing = Timing {
+    tick: Duration::from_millis(20),
+    lease: Duration::from_millis(1500),
+    renewal: Duration::from_millis(200),
+    recovery: Duration::from_millis(50),
+    progress: Duration::from_millis(50),
+};
+
+/// One server process's chat, without its transports.
+pub struct Replica {
+    pub chat: Chat,
+    pub database: Database,
+    pub lifecycle: Lifecycle,
+    pub desk: Desk,
+}
+
+impl Replica {
+    pub async fn start(test: &TestDatabase) -> Self {
+        Self::with(test, QUICK, ChatSettings::default()).await
+    }
+
+    pub async fn with(test: &TestDatabase, timing: Timing, settings: ChatSettings) -> Self {
+        let database = test.open_with(10).await;
+        let lifecycle = Lifecycle::new();
+        let (model, desk) = model();
+        let provider_settings = ProviderSettings {
+            openai: None,
+            default_model: "small".to_owned(),
+            models: OfferedModels::Listed(vec!["small".to_owned(), "large".to_owned()]),
+        };
+        let chat = Chat::start(
+            database.clone(),
+            Arc::new(model),
+            &provider_settings,
+            settings,
+            timing,
+            lifecycle.clone(),
+        );
+        Self {
+            chat,
+            database,
+            lifecycle,
+            desk,
+        }
+    }
+
+    pub async fn viewer(&self, name: &str) -> Viewer {
+        sign_in(&self.database, name).await
+    }
+
+    pub async fn conversation(&self, viewer: &Viewer) -> ConversationId {
+        let started = self.chat.start_chat(viewer, StartChat::default()).await;
+        started.expect("a chat starts").conversation.id
+    }
+
+    pub async fn send(
+        &self,
+        viewer: &Viewer,
+        conversation_id: ConversationId,
+        content: &str,
+    ) -> Result<Sent, ChatError> {
+        self.send_with_key(viewer, conversation_id, content, None)
+            .await
+    }
+
+    pub async fn send_with_key(
+        &self,
+        viewer: &Viewer,
+        conversation_id: ConversationId,
+        content: &str,
+        key: Option<&str>,
+    ) -> Result<Sent, ChatError> {
+        let message = SendMessage {
+            conversation_id,
+            content: content.to_owned(),
+            model: None,
+            idempotency_key: key.map(str::to_owned),
+        };
+        self.chat.send_message(viewer, message).await
+    }
+
+    pub async fn message(&self, viewer: &Viewer, id: MessageId) -> Option<Message> {
+        let found = self.chat.messages(viewer, &[id]).await;
+        found.expect("messages load").pop()
+    }
+
+    pub async fn follow(&self, viewer: &Viewer, id: MessageId) -> Reader {
+        let events = self.chat.follow(viewer, id).await.expect("a stream");
+        Reader {
+            events,
+            content: Vec::new(),
+            deltas: 0,
+        }
+    }
+}
+
+/// A client that keeps the contract's rule.
+pub struct Reader {
+    events: BoxStream<'static, Result<FollowEvent, ChatError>>,
+    content: Vec<u16>,
+    pub deltas: usize,
+}
+
+impl Reader {
+    pub async fn next(&mut self) -> Option<Result<FollowEvent, ChatError>> {
+        let event = within("an event arrives", self.events.next()).await;
+        if let Some(Ok(FollowEvent::Delta { offset, text })) = &event {
+            let offset = usize::try_from(*offset).expect("an offset");
+            assert!(offset <= self.content.len(), "a delta leaves no gap");
+            self.content.truncate(offset);
+            self.content.extend(text.encode_utf16());
+            self.deltas += 1;
+        }
+        event
+    }
+
+    pub fn content(&self) -> String {
+        String::from_utf16(&self.content).expect("no delta splits a code point")
+    }
+
+    /// Reads until the text is this.
+    pub async fn until(&mut self, content: &str) {
+        while self.content() != content {
+            self.next()
+                .await
+                .expect("the stream goes on")
+                .expect("no error");
+        }
+    }
+
+    /// Reads to the end, which is one `Finished` after all deltas.
+    pub async fn finished(&mut self) -> Message {
+        loop {
+            let event = self.next().await.expect("the stream goes on");
+            if let FollowEvent::Finished(message) = event.expect("no error") {
+                assert!(self.next().await.is_none(), "nothing follows the end");
+                assert_eq!(message.content, self.content(), "by the contract's rule");
+                return message;
+            }
+        }
+    }
+}
