@@ -1,0 +1,115 @@
+//! What the transports stand on.
+
+use std::{
+    future::Future,
+    time::{Duration, SystemTime},
+};
+
+use async_graphql::{Executor, Request};
+
+use crate::{
+    accounts::{self, Accounts, Session},
+    auth::Credential,
+    chat::Chat,
+    graphql::{self, Schema, guard::Guard},
+};
+
+/// Who may ask, and what answers. The server's own is made of accounts and the schema; the
+/// transports' tests bring a small one.
+pub trait Backend: Clone + Send + Sync + 'static {
+    /// A user who has signed in.
+    type Session: Clone + Send + Sync + 'static;
+    type Executor: Executor;
+
+    fn executor(&self) -> &Self::Executor;
+
+    fn sign_in(
+        &self,
+        credential: &Credential,
+    ) -> impl Future<Output = Result<Self::Session, SignInError>> + Send;
+
+    /// When the proof of a session runs out; `None`: never.
+    fn expires_at(session: &Self::Session) -> Option<SystemTime>;
+
+    fn is_same_user(one: &Self::Session, other: &Self::Session) -> bool;
+
+    /// Gives the resolvers of one operation what they need to know.
+    fn attach(&self, request: Request, session: &Self::Session) -> Request;
+}
+
+/// A sign-in that did not end in a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SignInError {
+    /// The credential was not accepted.
+    Refused,
+    /// It cannot be judged right now.
+    Unavailable { retry_after: Duration },
+}
+
+/// The server's own: the chat's schema for users whom accounts sign in.
+#[derive(Clone)]
+pub struct ChatBackend {
+    schema: Schema,
+    chat: Chat,
+    accounts: Accounts,
+}
+
+impl ChatBackend {
+    pub fn new(chat: Chat, accounts: Accounts, guard: &Guard) -> Self {
+        Self {
+            schema: graphql::schema(chat.clone(), guard),
+            chat,
+            accounts,
+        }
+    }
+}
+
+/// After a fault of ours, in which the client has no part.
+const FAULT_RETRY: Duration = Duration::from_secs(5);
+
+impl Backend for ChatBackend {
+    type Session = Session;
+    type Executor = Schema;
+
+    fn executor(&self) -> &Schema {
+        &self.schema
+    }
+
+    async fn sign_in(&self, credential: &Credential) -> Result<Session, SignInError> {
+        use std::error::Error;
+
+        match self.accounts.sign_in(credential).await {
+            Ok(session) => Ok(session),
+            Err(accounts::SignInError::Refused(error)) => {
+                tracing::info!(reason = ?error, "a credential was refused");
+                Err(SignInError::Refused)
+            }
+            Err(accounts::SignInError::Unavailable {
+                retry_after,
+                source,
+            }) => {
+                let error = source.as_ref().map(|error| error as &dyn Error);
+                tracing::warn!(error, "nobody can be signed in");
+                Err(SignInError::Unavailable { retry_after })
+            }
+            Err(error @ accounts::SignInError::Database(_)) => {
+                tracing::error!(error = &error as &dyn Error, "a sign-in failed");
+                Err(SignInError::Unavailable {
+                    retry_after: FAULT_RETRY,
+                })
+            }
+        }
+    }
+
+    fn expires_at(session: &Session) -> Option<SystemTime> {
+        session.expires_at
+    }
+
+    fn is_same_user(one: &Session, other: &Session) -> bool {
+        one.viewer.user_id() == other.viewer.user_id()
+    }
+
+    fn attach(&self, request: Request, session: &Session) -> Request {
+        graphql::session_data(request, &self.chat, session.viewer.clone())
+    }
+}

@@ -1,0 +1,232 @@
+//! What every transport shares: who asks, whether the operation may run, and how it is run.
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use async_graphql::{
+    Executor, Request, Response,
+    parser::types::{
+        DocumentOperations, ExecutableDocument, OperationDefinition, OperationType, Selection,
+        SelectionSet,
+    },
+};
+use futures_util::{
+    FutureExt, StreamExt,
+    stream::{self, BoxStream},
+};
+use http::HeaderMap;
+use tracing::Instrument;
+
+use super::{Backend, SignInError, Timing, failure::Failure, params::Params};
+use crate::{
+    auth::{Credential, CredentialError, credential_from_headers},
+    graphql::{ErrorCode, guard::Guard},
+    lifecycle::Lifecycle,
+};
+
+/// One per process; clones are handles to the same.
+#[derive(Clone)]
+pub struct Endpoint<B> {
+    pub(super) backend: B,
+    pub(super) guard: Guard,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) options: Arc<Options>,
+}
+
+/// What an operator or a test decides.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whether somebody who has not signed in may read the schema: in development alone.
+    pub public_introspection: bool,
+    /// Origins, beside the server's own, whose pages may open sockets.
+    pub socket_origins: Vec<String>,
+    pub timing: Timing,
+}
+
+/// What brought the operation, and so what it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Carrier {
+    Get,
+    Post,
+    Socket,
+}
+
+/// An operation that has passed every check, ready to run.
+pub(super) struct Operation {
+    pub kind: OperationType,
+    request: Request,
+}
+
+/// The operation failed in a way that no resolver meant to. The panic itself is in the log.
+#[derive(Debug)]
+pub(super) struct Panicked;
+
+impl<B: Backend> Endpoint<B> {
+    /// `guard` must be the one that the backend's schema was built with.
+    pub fn new(backend: B, guard: Guard, lifecycle: Lifecycle, options: Options) -> Self {
+        Self {
+            backend,
+            guard,
+            lifecycle,
+            options: Arc::new(options),
+        }
+    }
+
+    /// `None`: no credential was offered. One that is refused is a failure, whatever is asked.
+    pub(super) async fn sign_in_by_headers(
+        &self,
+        headers: &HeaderMap,
+    ) -> Result<Option<B::Session>, Failure> {
+        match credential_from_headers(headers) {
+            Ok(None) => Ok(None),
+            Ok(Some(credential)) => self.sign_in(&credential).await.map(Some),
+            Err(error) => Err(unusable(&error)),
+        }
+    }
+
+    pub(super) async fn sign_in(&self, credential: &Credential) -> Result<B::Session, Failure> {
+        self.backend
+            .sign_in(credential)
+            .await
+            .map_err(|error| match error {
+                SignInError::Refused => Failure::refused_credential(),
+                SignInError::Unavailable { retry_after } => Failure::unavailable(
+                    "Nobody can be signed in right now. Try again in a moment.",
+                    retry_after,
+                ),
+            })
+    }
+
+    /// The one way from parameters to something that can be run.
+    pub(super) fn prepare(
+        &self,
+        params: Params,
+        carrier: Carrier,
+        session: Option<&B::Session>,
+    ) -> Result<Operation, Failure> {
+        if self.lifecycle.is_draining() {
+            return Err(Failure::draining());
+        }
+        let document = self.guard.read(&params.query).map_err(Failure::request)?;
+        let operation = select(&document, params.operation_name.as_deref())?;
+        let kind = operation.ty;
+        carrier.takes(kind)?;
+        if session.is_none() && !self.is_public(&document, operation) {
+            return Err(Failure::unauthenticated(
+                "Sign in: without a credential only __typename is answered.",
+            ));
+        }
+        let mut request = params.into_request();
+        if let Some(session) = session {
+            request = self.backend.attach(request, session);
+        }
+        request.set_parsed_query(document);
+        Ok(Operation { kind, request })
+    }
+
+    /// Runs a query or a mutation to its end. A mutation is not cut short when the client goes
+    /// away: it would leave the client unsure of what was done.
+    pub(super) async fn execute(&self, operation: Operation) -> Result<Response, Panicked> {
+        let executor = self.backend.executor().clone();
+        let mutation = operation.kind == OperationType::Mutation;
+        let run = async move {
+            AssertUnwindSafe(executor.execute(operation.request))
+                .catch_unwind()
+                .await
+                .map_err(|_| Panicked)
+        };
+        if mutation {
+            let run = run.instrument(tracing::Span::current());
+            self.lifecycle.spawn(run).await.unwrap_or(Err(Panicked))
+        } else {
+            run.await
+        }
+    }
+
+    /// The events of a subscription. Dropping the stream ends it at once.
+    pub(super) fn subscribe(
+        &self,
+        operation: Operation,
+    ) -> BoxStream<'static, Result<Response, Panicked>> {
+        let executor = self.backend.executor().clone();
+        // Made when it is first polled, so that whatever panics does so inside the stream.
+        let events = stream::once(async move { executor.execute_stream(operation.request, None) });
+        AssertUnwindSafe(events.flatten())
+            .catch_unwind()
+            .map(|event| event.map_err(|_| Panicked))
+            .boxed()
+    }
+
+    /// What may be asked by nobody in particular.
+    fn is_public(&self, document: &ExecutableDocument, operation: &OperationDefinition) -> bool {
+        operation.ty != OperationType::Subscription
+            && self.only_public_fields(document, &operation.selection_set.node)
+    }
+
+    /// The recursion ends: the guard has refused fragments that spread themselves.
+    fn only_public_fields(&self, document: &ExecutableDocument, set: &SelectionSet) -> bool {
+        set.items.iter().all(|selection| match &selection.node {
+            Selection::Field(field) => match field.node.name.node.as_str() {
+                "__typename" => true,
+                "__schema" | "__type" => self.options.public_introspection,
+                _ => false,
+            },
+            Selection::InlineFragment(inline) => {
+                self.only_public_fields(document, &inline.node.selection_set.node)
+            }
+            Selection::FragmentSpread(spread) => document
+                .fragments
+                .get(&spread.node.fragment_name.node)
+                .is_none_or(|fragment| {
+                    self.only_public_fields(document, &fragment.node.selection_set.node)
+                }),
+        })
+    }
+}
+
+impl Carrier {
+    fn takes(self, kind: OperationType) -> Result<(), Failure> {
+        match (self, kind) {
+            (Self::Get, OperationType::Mutation) => {
+                Err(Failure::method("POST", "A mutation must be sent by POST."))
+            }
+            (Self::Get | Self::Post, OperationType::Subscription) => Err(Failure::malformed(
+                "A subscription has more than one answer: \
+                 open a WebSocket (graphql-transport-ws) for it.",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A header or key is there and cannot be a credential; the text says which and why.
+pub(super) fn unusable(error: &CredentialError) -> Failure {
+    Failure::unauthenticated(format!("The credential cannot be read: {error}."))
+}
+
+fn select<'a>(
+    document: &'a ExecutableDocument,
+    name: Option<&str>,
+) -> Result<&'a OperationDefinition, Failure> {
+    let found = match (&document.operations, name) {
+        (DocumentOperations::Single(operation), None) => Some(operation),
+        (DocumentOperations::Multiple(operations), Some(name)) => operations.get(name),
+        (DocumentOperations::Multiple(operations), None) if operations.len() == 1 => {
+            operations.values().next()
+        }
+        (DocumentOperations::Multiple(_), None) => {
+            return Err(unknown(
+                "The document holds several operations: say which by \"operationName\".",
+            ));
+        }
+        (DocumentOperations::Single(_), Some(_)) => None,
+    };
+    found
+        .map(|operation| &operation.node)
+        .ok_or_else(|| unknown("The document has no operation of the name in \"operationName\"."))
+}
+
+fn unknown(message: &str) -> Failure {
+    let mut failure = Failure::request(*super::failure::coded(ErrorCode::BadUserInput, message));
+    failure.set("argument", "operationName");
+    failure
+}

@@ -1,0 +1,130 @@
+//! Why an operation was not run.
+
+use std::time::Duration;
+
+use async_graphql::{ErrorExtensionValues, ServerError, Value};
+use http::StatusCode;
+
+use crate::{graphql::ErrorCode, telemetry::RequestId};
+
+/// How long a client is asked to stay away from a process that is about to end.
+const DRAIN_RETRY: Duration = Duration::from_secs(5);
+
+pub(super) const INTERNAL_MESSAGE: &str = "Something went wrong on the server.";
+
+/// A refusal with its code, before or instead of an execution.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub error: Box<ServerError>,
+    pub kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The request was no well-formed GraphQL request, or something below GraphQL refuses it:
+    /// the status is the same whatever the media type.
+    Http(StatusCode),
+    /// 405, with the methods that are allowed.
+    Method(&'static str),
+    /// A well-formed request whose operation cannot be run.
+    Request,
+}
+
+impl Failure {
+    pub fn http(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            error: coded(code, message),
+            kind: Kind::Http(status),
+        }
+    }
+
+    /// The request is malformed. `message` says which part, and never repeats it.
+    pub fn malformed(message: impl Into<String>) -> Self {
+        Self::http(StatusCode::BAD_REQUEST, ErrorCode::BadUserInput, message)
+    }
+
+    pub fn method(allowed: &'static str, message: &str) -> Self {
+        Self {
+            error: coded(ErrorCode::BadUserInput, message),
+            kind: Kind::Method(allowed),
+        }
+    }
+
+    pub fn request(error: ServerError) -> Self {
+        Self {
+            error: Box::new(error),
+            kind: Kind::Request,
+        }
+    }
+
+    /// 401 whatever the media type. The draft's rule that `application/json` answers 200 is
+    /// about requests that GraphQL refused; who asks is settled by HTTP authentication below it,
+    /// and the clients that read only the status are those that need to see this one.
+    pub fn unauthenticated(message: impl Into<String>) -> Self {
+        Self::http(
+            StatusCode::UNAUTHORIZED,
+            ErrorCode::Unauthenticated,
+            message,
+        )
+    }
+
+    pub fn refused_credential() -> Self {
+        Self::unauthenticated("The credential was not accepted. Sign in again.")
+    }
+
+    pub fn unavailable(message: impl Into<String>, retry_after: Duration) -> Self {
+        let mut failure = Self::http(
+            StatusCode::SERVICE_UNAVAILABLE,
+            ErrorCode::Unavailable,
+            message,
+        );
+        failure.set("retryAfter", whole_seconds(retry_after));
+        failure
+    }
+
+    pub fn draining() -> Self {
+        Self::unavailable(
+            "The server is about to stop and takes no new operations.",
+            DRAIN_RETRY,
+        )
+    }
+
+    /// A resolver panicked. The log has the rest, found by the same id.
+    pub fn panicked(id: &RequestId) -> Self {
+        tracing::error!(request.id = id.as_str(), "an operation panicked");
+        let mut failure = Self::http(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            ErrorCode::InternalServerError,
+            INTERNAL_MESSAGE,
+        );
+        failure.set("requestId", id.as_str());
+        failure
+    }
+
+    /// Seconds to wait, where the failure says so.
+    pub fn retry_after(&self) -> Option<u64> {
+        match self.error.extensions.as_ref()?.get("retryAfter")? {
+            Value::Number(seconds) => seconds.as_u64(),
+            _ => None,
+        }
+    }
+
+    pub fn set(&mut self, key: &str, value: impl Into<Value>) {
+        self.error
+            .extensions
+            .get_or_insert_default()
+            .set(key, value);
+    }
+}
+
+pub(super) fn coded(code: ErrorCode, message: impl Into<String>) -> Box<ServerError> {
+    let mut error = ServerError::new(message, None);
+    let mut extensions = ErrorExtensionValues::default();
+    extensions.set("code", code.as_str());
+    error.extensions = Some(extensions);
+    Box::new(error)
+}
+
+fn whole_seconds(duration: Duration) -> u64 {
+    (duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(1)
+}

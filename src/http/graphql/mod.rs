@@ -1,0 +1,44 @@
+//! `/graphql`: GraphQL over HTTP and over WebSockets.
+//!
+//! Both transports speak their protocol and nothing more; [`endpoint`] is what they share: who
+//! asks, whether the operation may run, and how it is run. Invariant: no text reaches the
+//! executor except through [`Endpoint`], so that what the guard and the sign-in rule refuse is
+//! refused everywhere. They must not know the schema: what is executed stands behind [`Backend`].
+//!
+//! Server-sent events and multipart answers will be modules beside `single` and `websocket`;
+//! persisted operations, a step in `params`.
+
+mod backend;
+mod endpoint;
+mod failure;
+mod media;
+mod params;
+mod respond;
+mod single;
+mod websocket;
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    response::Response,
+    routing::any,
+};
+
+pub use backend::{Backend, ChatBackend, SignInError};
+pub use endpoint::{Endpoint, Options};
+pub use websocket::Timing;
+
+/// The routes of `/graphql`.
+pub fn router<B: Backend>(endpoint: Endpoint<B>) -> Router {
+    Router::new()
+        .route("/graphql", any(serve::<B>))
+        .with_state(endpoint)
+}
+
+async fn serve<B: Backend>(State(endpoint): State<Endpoint<B>>, request: Request) -> Response {
+    if websocket::is_handshake(&request) {
+        websocket::accept(endpoint, request).await
+    } else {
+        single::answer(endpoint, request).await
+    }
+}

@@ -1,0 +1,360 @@
+//! One socket: reads what the client says and keeps the clocks.
+
+use std::{
+    future::pending,
+    time::{Duration, SystemTime},
+};
+
+use axum::extract::ws::{Message, WebSocket};
+use futures_util::{StreamExt, future::BoxFuture, stream::SplitStream};
+use http::HeaderMap;
+use serde_json::Value;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
+};
+use tracing::Instrument;
+
+use super::{
+    super::{
+        Backend, Endpoint,
+        endpoint::unusable,
+        failure::{self, Failure},
+        params::Params,
+    },
+    operation::{self, Speaker},
+    protocol::{ClientMessage, Close, ServerMessage},
+    registry::Registry,
+    writer::{self, Outgoing},
+};
+use crate::{
+    auth::{credential_from_connection_init, credential_from_headers},
+    graphql::ErrorCode,
+};
+
+/// How many operations a socket may run at once.
+const MOST_OPERATIONS: usize = 100;
+
+/// Serves the socket to its end, and leaves nothing of it behind.
+pub(super) async fn run<B: Backend>(endpoint: Endpoint<B>, socket: WebSocket, headers: HeaderMap) {
+    let timing = endpoint.options.timing;
+    let (sink, mut incoming) = socket.split();
+    let (queue, outgoing) = mpsc::channel(writer::QUEUE);
+    let (close, closing) = oneshot::channel();
+    let registry = Registry::default();
+    let writing = writer::write(sink, outgoing, closing, registry.clone(), timing.send);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(writing.in_current_span());
+
+    let mut connection = Connection {
+        endpoint,
+        headers,
+        phase: Phase::Opened {
+            deadline: Instant::now() + timing.init,
+        },
+        signing_in: None,
+        queue,
+        registry,
+        operations: JoinSet::new(),
+    };
+    let end = connection.serve(&mut incoming, &mut tasks).await;
+    connection.operations.shutdown().await;
+    // The writer ends with its queue.
+    drop(connection);
+
+    match end {
+        End::Cut => {}
+        End::Goodbye => drop(timeout(timing.close, drain(&mut incoming)).await),
+        End::Close(reason) => {
+            if close.send(reason).is_ok() {
+                let goodbye = async {
+                    while tasks.join_next().await.is_some() {}
+                    drain(&mut incoming).await;
+                };
+                drop(timeout(timing.close, goodbye).await);
+            }
+        }
+    }
+    tasks.shutdown().await;
+}
+
+/// Reads to the end of the socket: this is what sends the answer to the client's close, and what
+/// waits for the client's answer to ours. Without it, what the client has sent meanwhile could
+/// reset the connection before it reads why it was closed.
+async fn drain(incoming: &mut SplitStream<WebSocket>) {
+    while let Some(Ok(_)) = incoming.next().await {}
+}
+
+/// Why a socket ends.
+enum End {
+    /// The client is gone.
+    Cut,
+    /// The client has said goodbye.
+    Goodbye,
+    Close(Close),
+}
+
+impl From<Close> for End {
+    fn from(close: Close) -> Self {
+        Self::Close(close)
+    }
+}
+
+/// The life of a socket.
+enum Phase<S> {
+    /// Nothing said yet.
+    Opened { deadline: Instant },
+    /// `connection_init` has come and is being judged.
+    SigningIn,
+    /// Acknowledged.
+    Open(S),
+}
+
+/// A credential being judged.
+struct SigningIn<S> {
+    result: BoxFuture<'static, Result<S, Failure>>,
+    /// What to say when it is accepted.
+    answer: Message,
+}
+
+struct Connection<B: Backend> {
+    endpoint: Endpoint<B>,
+    /// Of the handshake, where clients that are not browsers may put their credential.
+    headers: HeaderMap,
+    phase: Phase<B::Session>,
+    /// The one of `connection_init`, or a fresh one that came with a ping.
+    signing_in: Option<SigningIn<B::Session>>,
+    queue: mpsc::Sender<Outgoing>,
+    registry: Registry,
+    operations: JoinSet<()>,
+}
+
+impl<B: Backend> Connection<B> {
+    async fn serve(
+        &mut self,
+        incoming: &mut SplitStream<WebSocket>,
+        writer: &mut JoinSet<()>,
+    ) -> End {
+        let period = self.endpoint.options.timing.ping;
+        let mut pings = interval_at(Instant::now() + period, period);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard = true;
+        let lifecycle = self.endpoint.lifecycle.clone();
+        loop {
+            let step = tokio::select! {
+                () = lifecycle.hard_stop().cancelled() => Err(Close::restart().into()),
+                _ = writer.join_next() => Err(End::Cut),
+                frame = incoming.next() => {
+                    heard = true;
+                    self.receive(frame).await
+                }
+                (session, answer) = judged(&mut self.signing_in) => {
+                    self.signing_in = None;
+                    self.signed_in(session, answer).await
+                }
+                () = deadline::<B>(&self.phase) => self.deadline(),
+                Some(_) = self.operations.join_next() => Ok(()),
+                _ = pings.tick() => {
+                    if std::mem::take(&mut heard) {
+                        self.say(Message::Ping(Vec::new().into())).await
+                    } else {
+                        tracing::info!("a socket was cut because nothing came from its client");
+                        Err(End::Cut)
+                    }
+                }
+            };
+            if let Err(end) = step {
+                return end;
+            }
+        }
+    }
+
+    async fn receive(&mut self, frame: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+        match frame {
+            Some(Ok(Message::Text(text))) => match ClientMessage::parse(&text)? {
+                ClientMessage::ConnectionInit { payload } => self.init(&payload),
+                ClientMessage::Ping { payload } => self.ping(payload).await,
+                ClientMessage::Pong => Ok(()),
+                ClientMessage::Subscribe { id, params } => self.subscribe(id, *params).await,
+                ClientMessage::Complete { id } => {
+                    self.registry.complete(&id);
+                    Ok(())
+                }
+            },
+            Some(Ok(Message::Binary(_))) => {
+                Err(Close::bad_request("The message is not text").into())
+            }
+            // The library answers pings itself.
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
+            Some(Ok(Message::Close(_))) => Err(End::Goodbye),
+            Some(Err(error)) if is_too_large(&error) => Err(Close::too_large().into()),
+            Some(Err(_)) | None => Err(End::Cut),
+        }
+    }
+
+    fn init(&mut self, payload: &Value) -> Result<(), End> {
+        if !matches!(self.phase, Phase::Opened { .. }) {
+            return Err(Close::init_twice().into());
+        }
+        let offered = credential_from_connection_init(payload)
+            .transpose()
+            .or_else(|| credential_from_headers(&self.headers).transpose());
+        let credential = match offered {
+            Some(Ok(credential)) => credential,
+            Some(Err(error)) => return Err(Close::of_sign_in(&unusable(&error)).into()),
+            None => {
+                return Err(
+                    Close::forbidden("Sign in: connection_init carries no credential").into(),
+                );
+            }
+        };
+        let endpoint = self.endpoint.clone();
+        self.phase = Phase::SigningIn;
+        self.signing_in = Some(SigningIn {
+            result: Box::pin(async move { endpoint.sign_in(&credential).await }),
+            answer: ServerMessage::ConnectionAck.into_message(),
+        });
+        Ok(())
+    }
+
+    /// A ping is answered at once, or, if it brings a fresh credential, once that is accepted.
+    async fn ping(&mut self, payload: Option<Value>) -> Result<(), End> {
+        let pong = ServerMessage::Pong {
+            payload: payload.as_ref(),
+        }
+        .into_message();
+        let offered = match (&self.phase, &payload) {
+            (Phase::Open(_), Some(payload)) => credential_from_connection_init(payload),
+            _ => Ok(None),
+        };
+        match offered {
+            Ok(None) => self.say(pong).await,
+            Ok(Some(credential)) => {
+                let endpoint = self.endpoint.clone();
+                let superseded = self.signing_in.replace(SigningIn {
+                    result: Box::pin(async move { endpoint.sign_in(&credential).await }),
+                    answer: pong,
+                });
+                match superseded {
+                    Some(superseded) => self.say(superseded.answer).await,
+                    None => Ok(()),
+                }
+            }
+            Err(error) => Err(Close::of_sign_in(&unusable(&error)).into()),
+        }
+    }
+
+    async fn signed_in(
+        &mut self,
+        result: Result<B::Session, Failure>,
+        answer: Message,
+    ) -> Result<(), End> {
+        match (result, &self.phase) {
+            (Ok(session), Phase::Open(current)) => {
+                if !B::is_same_user(current, &session) {
+                    return Err(Close::forbidden("The credential is another user's").into());
+                }
+                self.phase = Phase::Open(session);
+            }
+            (Ok(session), _) => self.phase = Phase::Open(session),
+            // The credential that the socket has still holds; a later ping may do better.
+            (Err(failure), Phase::Open(_)) if failure.retry_after().is_some() => {}
+            (Err(failure), _) => return Err(Close::of_sign_in(&failure).into()),
+        }
+        self.say(answer).await
+    }
+
+    async fn subscribe(&mut self, id: String, params: Params) -> Result<(), End> {
+        let Phase::Open(session) = &self.phase else {
+            return Err(Close::unauthorized().into());
+        };
+        let session = session.clone();
+        let running = self.registry.len();
+        let Some(ticket) = self.registry.begin(id.clone()) else {
+            return Err(Close::id_taken(&id).into());
+        };
+        if running >= MOST_OPERATIONS {
+            self.registry.end(&ticket);
+            let message = ServerMessage::Error {
+                id: &id,
+                payload: &[too_many_operations()],
+            };
+            return self.say(message.into_message()).await;
+        }
+        let speaker = Speaker {
+            ticket: ticket.clone(),
+            queue: self.queue.clone(),
+        };
+        let run = operation::run(self.endpoint.clone(), session, params, speaker);
+        let task = self.operations.spawn(run.in_current_span());
+        self.registry.started(&ticket, task);
+        Ok(())
+    }
+
+    /// Waits while the queue is full: a client that says more than it hears is slowed down.
+    async fn say(&mut self, message: Message) -> Result<(), End> {
+        tokio::select! {
+            () = self.endpoint.lifecycle.hard_stop().cancelled() => Err(Close::restart().into()),
+            sent = self.queue.send(Outgoing::Control(message)) => sent.map_err(|_| End::Cut),
+        }
+    }
+
+    fn deadline(&self) -> Result<(), End> {
+        match &self.phase {
+            Phase::Opened { .. } => Err(Close::init_timeout().into()),
+            Phase::SigningIn => Ok(()),
+            // The monotonic clock and the calendar may disagree; the calendar decides.
+            Phase::Open(session) => match remaining::<B>(session) {
+                Some(Duration::ZERO) => Err(Close::forbidden("The credential has expired").into()),
+                _ => Ok(()),
+            },
+        }
+    }
+}
+
+/// The outcome of the sign-in under way, or never.
+async fn judged<S>(signing_in: &mut Option<SigningIn<S>>) -> (Result<S, Failure>, Message) {
+    match signing_in {
+        Some(signing_in) => ((&mut signing_in.result).await, signing_in.answer.clone()),
+        None => pending().await,
+    }
+}
+
+/// When the phase may last no longer.
+async fn deadline<B: Backend>(phase: &Phase<B::Session>) {
+    match phase {
+        Phase::Opened { deadline } => tokio::time::sleep_until(*deadline).await,
+        Phase::SigningIn => pending().await,
+        Phase::Open(session) => match remaining::<B>(session) {
+            Some(remaining) => sleep(remaining).await,
+            None => pending().await,
+        },
+    }
+}
+
+/// How long the session's proof still holds; `None`: for ever.
+fn remaining<B: Backend>(session: &B::Session) -> Option<Duration> {
+    let expires_at = B::expires_at(session)?;
+    Some(
+        expires_at
+            .duration_since(SystemTime::now())
+            .unwrap_or_default(),
+    )
+}
+
+fn too_many_operations() -> async_graphql::ServerError {
+    let mut failure = Failure::request(*failure::coded(
+        ErrorCode::LimitExceeded,
+        format!("A socket may run at most {MOST_OPERATIONS} operations at once."),
+    ));
+    failure.set("limit", "socketOperations");
+    failure.set("value", MOST_OPERATIONS as u64);
+    *failure.error
+}
+
+fn is_too_large(error: &axum::Error) -> bool {
+    // The library's error type is not ours to name.
+    std::error::Error::source(error)
+        .is_some_and(|source| source.to_string().starts_with("Space limit exceeded"))
+}

@@ -1,0 +1,114 @@
+//! The only one that sends.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::extract::ws::{Message, WebSocket};
+use futures_util::{SinkExt, stream::SplitSink};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+
+use super::{
+    protocol::Close,
+    registry::{Registry, Ticket},
+};
+
+/// How many messages wait for the writer. When they do, whoever has the next one waits too.
+pub(super) const QUEUE: usize = 32;
+
+/// One message on its way out.
+pub(super) enum Outgoing {
+    /// Of the connection itself.
+    Control(Message),
+    /// Of an operation that has more to say.
+    Part(Arc<Ticket>, Message),
+    /// The last of an operation.
+    Last(Arc<Ticket>, Message),
+}
+
+/// Sends until there is nothing more to send, the client stops taking it, or a close is due.
+/// A close does not wait for the queue: the client is to begin anew anyway.
+pub(super) async fn write(
+    mut sink: SplitSink<WebSocket, Message>,
+    mut queue: mpsc::Receiver<Outgoing>,
+    mut closing: oneshot::Receiver<Close>,
+    registry: Registry,
+    patience: Duration,
+) {
+    let close = loop {
+        let outgoing = tokio::select! {
+            biased;
+            close = &mut closing => break close.ok(),
+            outgoing = queue.recv() => outgoing,
+        };
+        let Some(outgoing) = outgoing else {
+            break (&mut closing).await.ok();
+        };
+        let send = send_all_ready(&mut sink, outgoing, &mut queue, &registry, patience);
+        tokio::select! {
+            biased;
+            close = &mut closing => break close.ok(),
+            sent = send => if sent.is_err() {
+                return;
+            },
+        }
+    };
+    if let Some(close) = close {
+        // A client that does not take it is gone.
+        drop(timeout(patience, sink.send(close.into_message())).await);
+    }
+}
+
+/// The client is gone, or takes nothing more.
+struct Cut;
+
+/// Sends this message and those behind it that are ready, with one flush for all of them.
+async fn send_all_ready(
+    sink: &mut SplitSink<WebSocket, Message>,
+    first: Outgoing,
+    queue: &mut mpsc::Receiver<Outgoing>,
+    registry: &Registry,
+    patience: Duration,
+) -> Result<(), Cut> {
+    let mut next = Some(first);
+    let mut batched = 0;
+    while let Some(outgoing) = next {
+        if let Some(message) = due(outgoing, registry) {
+            within(patience, sink.feed(message)).await?;
+        }
+        batched += 1;
+        next = if batched < QUEUE {
+            queue.try_recv().ok()
+        } else {
+            None
+        };
+    }
+    within(patience, sink.flush()).await
+}
+
+/// `None`: the client has completed the operation meanwhile.
+fn due(outgoing: Outgoing, registry: &Registry) -> Option<Message> {
+    match outgoing {
+        Outgoing::Control(message) => Some(message),
+        Outgoing::Part(ticket, message) => (!ticket.is_completed()).then_some(message),
+        Outgoing::Last(ticket, message) => {
+            registry.end(&ticket);
+            (!ticket.is_completed()).then_some(message)
+        }
+    }
+}
+
+async fn within<E>(
+    patience: Duration,
+    sending: impl Future<Output = Result<(), E>>,
+) -> Result<(), Cut> {
+    match timeout(patience, sending).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(Cut),
+        Err(_) => {
+            tracing::info!("a socket was cut because its client took nothing more");
+            Err(Cut)
+        }
+    }
+}
