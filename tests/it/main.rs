@@ -1,6 +1,8 @@
 mod config;
 mod database;
+mod graphql;
 mod idempotency;
+mod isolation;
 mod provider;
 mod replicas;
 mod reply;

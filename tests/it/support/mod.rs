@@ -1,12 +1,14 @@
 //! What the integration tests stand on: a database of their own, a model whose words they say
 //! themselves, and replicas of the chat.
 
+mod api;
 mod database;
 mod model;
 mod replica;
 
 use std::{future::Future, time::Duration};
 
+pub use api::{Api, text};
 pub use database::{TestDatabase, identity, sign_in};
 pub use replica::{QUICK, Replica};
 
