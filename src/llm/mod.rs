@@ -4,6 +4,9 @@
 //! conversations or storage. Invariant: a stream ends with exactly one [`ReplyEvent::Finished`]
 //! or one error; a connection that ends otherwise is an error. Dropping the stream hangs up.
 
+pub mod demo;
+pub mod openai;
+
 use futures_util::stream::BoxStream;
 
 use crate::model::{ReplyErrorCode, TokenUsage};

@@ -3,6 +3,7 @@ mod database;
 mod graphql;
 mod idempotency;
 mod isolation;
+mod llm;
 mod provider;
 mod replicas;
 mod reply;

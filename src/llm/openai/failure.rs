@@ -1,0 +1,446 @@
+//! What can go wrong with a provider, and what its user is told of it.
+//!
+//! Invariant: a user reads only the sentences of this file. What the provider said goes to the
+//! log, one short line of it, without keys.
+
+use std::time::Duration;
+
+use async_openai::error::OpenAIError;
+use http::StatusCode;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{transport::Refusal, wire::ErrorReport};
+use crate::{llm::ProviderError, model::ReplyErrorCode};
+
+/// The most of a provider's words that goes to the log, in characters. They may repeat the
+/// prompt, which does not belong there; servers that do so begin with the reason.
+const LOGGED: usize = 200;
+
+#[derive(Debug)]
+pub(super) struct Failure {
+    code: ReplyErrorCode,
+    message: &'static str,
+    /// For the log.
+    detail: String,
+    pub(super) retry: Retry,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Retry {
+    Never,
+    /// What the provider asked for, if it asked for a wait.
+    After(Option<Duration>),
+    /// At once, without asking for the usage: this provider does not know how.
+    WithoutUsage,
+}
+
+impl Failure {
+    fn new(code: ReplyErrorCode, message: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            code,
+            message,
+            detail: detail.into(),
+            retry: Retry::Never,
+        }
+    }
+
+    fn unavailable(message: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(ReplyErrorCode::ProviderUnavailable, message, detail)
+    }
+
+    const fn or_retry(mut self, after: Option<Duration>) -> Self {
+        self.retry = Retry::After(after);
+        self
+    }
+
+    pub(super) fn no_first_token(limit: Duration) -> Self {
+        Self::new(
+            ReplyErrorCode::ProviderTimeout,
+            "The model took too long to begin its answer. Send the message again.",
+            format!("no token within {} s", limit.as_secs_f32()),
+        )
+    }
+
+    pub(super) fn no_further_token(limit: Duration) -> Self {
+        Self::new(
+            ReplyErrorCode::ProviderTimeout,
+            "The model stopped in the middle of its answer. Send the message again.",
+            format!("no further token within {} s", limit.as_secs_f32()),
+        )
+    }
+
+    /// The stream ended without saying why.
+    pub(super) fn broke_off(begun: bool) -> Self {
+        if begun {
+            Self::unavailable(
+                "The model's answer broke off. Send the message again.",
+                "the stream ended without a finish_reason",
+            )
+        } else {
+            Self::unavailable(
+                "The model provider gave no answer. Send the message again, or begin a new \
+                 conversation if this one is long.",
+                "the stream ended before its first token",
+            )
+            .or_retry(None)
+        }
+    }
+
+    /// A finished answer without any text is of no use to its reader and would stand in the
+    /// history as a turn in which nothing was said.
+    pub(super) fn empty() -> Self {
+        Self::unavailable(
+            "The model's answer was empty. Send the message again.",
+            "the stream finished without any text",
+        )
+    }
+
+    pub(super) fn filtered() -> Self {
+        Self::new(
+            ReplyErrorCode::ContentFiltered,
+            "The model provider's content filter stopped this answer. Change the message and \
+             send it again.",
+            "stopped by the content filter",
+        )
+    }
+
+    pub(super) fn aborted(finish_reason: &str) -> Self {
+        Self::unavailable(
+            "The model's answer broke off. Send the message again.",
+            format!("finish_reason {finish_reason}"),
+        )
+    }
+
+    pub(super) fn unreadable(error: &serde_json::Error) -> Self {
+        Self::unavailable(
+            "The model provider's answer could not be read. Send the message again.",
+            // The error's own text may quote the event.
+            format!(
+                "an event that is no chat completion ({:?} error)",
+                error.classify()
+            ),
+        )
+    }
+
+    /// The provider reported an error in the middle of its stream.
+    pub(super) fn reported(report: &ErrorReport) -> Self {
+        let status = report
+            .status
+            .and_then(|status| StatusCode::from_u16(status).ok())
+            .filter(|status| status.is_client_error() || status.is_server_error())
+            .unwrap_or_else(|| implied_status(report));
+        Self::classify(status, None, report)
+    }
+
+    /// The provider answered, and not with a stream.
+    fn refused(refusal: &Refusal) -> Self {
+        let report = ErrorReport::read_body(&refusal.body);
+        let mut failure = Self::classify(refusal.status, refusal.retry_after, &report);
+        let may_lack_usage = matches!(
+            refusal.status,
+            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY
+        );
+        if may_lack_usage && refusal.body.contains("stream_options") {
+            failure.retry = Retry::WithoutUsage;
+        }
+        failure
+    }
+
+    fn classify(status: StatusCode, retry_after: Option<Duration>, report: &ErrorReport) -> Self {
+        let rejected = |message| Self::new(ReplyErrorCode::ProviderRejected, message, "");
+        let failure = if is_context_too_long(status, report) {
+            Self::new(
+                ReplyErrorCode::ContextTooLong,
+                "This conversation is too long for the model. Begin a new one, or choose a model \
+                 that reads more.",
+                "",
+            )
+        } else if is_content_filter(report) {
+            Self::filtered()
+        } else if is_out_of_credit(report) || status == StatusCode::PAYMENT_REQUIRED {
+            rejected("The model provider's account has nothing left to spend.")
+        } else if status == StatusCode::TOO_MANY_REQUESTS {
+            Self::new(
+                ReplyErrorCode::ProviderRateLimited,
+                "The model provider is busy. Wait a moment and send the message again.",
+                "",
+            )
+            .or_retry(retry_after)
+        } else if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT {
+            Self::unavailable(
+                "The model provider had a failure of its own. Send the message again.",
+                "",
+            )
+            .or_retry(retry_after)
+        } else if status.is_redirection() {
+            // Followed, it would carry the conversation to a place that nobody configured.
+            rejected("The model provider's address is not set up correctly.")
+        } else if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
+            rejected("The model provider did not accept this server's key.")
+        } else if status == StatusCode::NOT_FOUND {
+            rejected("The model provider does not have this model.")
+        } else {
+            rejected("The model provider refused this request.")
+        };
+        Self {
+            detail: format!(
+                "status {}, type {:?}, code {:?}: {}",
+                status.as_u16(),
+                report.kind,
+                report.code,
+                report.message.lines().next().unwrap_or_default()
+            ),
+            ..failure
+        }
+    }
+
+    /// What async-openai says. `broken` is why the body of the answer could not be read on, which
+    /// async-openai does not pass on.
+    pub(super) fn from_client(error: &OpenAIError, broken: Option<&str>) -> Self {
+        match error {
+            OpenAIError::Boxed(error) => match error.downcast_ref::<Refusal>() {
+                Some(refusal) => Self::refused(refusal),
+                None => Self::unavailable(
+                    "The model provider's answer could not be read. Send the message again.",
+                    error.to_string(),
+                ),
+            },
+            OpenAIError::Reqwest(error) if error.is_connect() && error.is_timeout() => Self::new(
+                ReplyErrorCode::ProviderTimeout,
+                "The model provider could not be reached in time. Send the message again.",
+                causes(error),
+            )
+            .or_retry(None),
+            OpenAIError::Reqwest(error) => Self::unavailable(
+                "The model provider could not be reached. Send the message again.",
+                causes(error),
+            )
+            .or_retry(None),
+            OpenAIError::StreamError(_) => Self::unavailable(
+                "The connection to the model provider broke. Send the message again.",
+                broken.unwrap_or("the stream could not be read on"),
+            )
+            .or_retry(None),
+            OpenAIError::JSONDeserialize(error, _) => Self::unreadable(error),
+            OpenAIError::ApiError(_)
+            | OpenAIError::FileSaveError(_)
+            | OpenAIError::FileReadError(_)
+            | OpenAIError::InvalidArgument(_) => Self::new(
+                ReplyErrorCode::Internal,
+                "The server could not ask the model provider.",
+                "the client library refused the request",
+            ),
+        }
+    }
+
+    pub(super) fn into_error(self, key: Option<&SecretString>) -> ProviderError {
+        let detail = redact(&self.detail, key.map(ExposeSecret::expose_secret));
+        ProviderError {
+            code: self.code,
+            message: self.message.to_owned(),
+            source: Some(anyhow::Error::msg(detail)),
+        }
+    }
+}
+
+/// An error and its causes in one line.
+fn causes(error: &reqwest::Error) -> String {
+    let mut text = String::from(if error.is_connect() {
+        "no connection"
+    } else {
+        "no answer"
+    });
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// The beginning of a text, without keys: neither this server's, nor what looks like one, since
+/// providers repeat wrong keys, some with a few characters blotted out.
+fn redact(text: &str, key: Option<&str>) -> String {
+    let text = match key {
+        Some(key) if !key.is_empty() => text.replace(key, "[key]"),
+        _ => text.to_owned(),
+    };
+    let mut redacted = String::new();
+    for word in text.split_inclusive(char::is_whitespace) {
+        let start = word
+            .match_indices("sk-")
+            .map(|(start, _)| start)
+            .find(|start| !word[..*start].ends_with(char::is_alphanumeric));
+        match start {
+            Some(start) => {
+                redacted.push_str(&word[..start]);
+                redacted.push_str("[key] ");
+            }
+            None => redacted.push_str(word),
+        }
+    }
+    redacted.trim_end().chars().take(LOGGED).collect()
+}
+
+fn is_context_too_long(status: StatusCode, report: &ErrorReport) -> bool {
+    const SAID: [&str; 8] = [
+        // OpenAI, vLLM, llama-cpp-python
+        "maximum context length",
+        "context window",
+        // llama.cpp
+        "available context size",
+        // vLLM
+        "maximum model length",
+        "longer than the model's context length",
+        // LiteLLM and others
+        "context length exceeded",
+        // Anthropic's and Google's compatible endpoints
+        "prompt is too long",
+        "input token count exceeds",
+    ];
+    if matches!(report.code.as_str(), "context_length_exceeded")
+        || matches!(
+            report.kind.as_str(),
+            "context_length_exceeded" | "exceed_context_size_error"
+        )
+        || status == StatusCode::PAYLOAD_TOO_LARGE
+    {
+        return true;
+    }
+    let message = report.message.to_lowercase();
+    status != StatusCode::TOO_MANY_REQUESTS && SAID.iter().any(|said| message.contains(said))
+}
+
+fn is_content_filter(report: &ErrorReport) -> bool {
+    matches!(
+        report.code.as_str(),
+        "content_filter" | "content_policy_violation"
+    ) || report.kind == "content_filter"
+}
+
+fn is_out_of_credit(report: &ErrorReport) -> bool {
+    [&report.code, &report.kind].into_iter().any(|word| {
+        matches!(
+            word.as_str(),
+            "insufficient_quota" | "billing_hard_limit_reached"
+        )
+    })
+}
+
+/// Errors inside a stream often have no status.
+fn implied_status(report: &ErrorReport) -> StatusCode {
+    let says = |word| report.code.contains(word) || report.kind.contains(word);
+    if says("rate_limit") || says("RateLimit") {
+        StatusCode::TOO_MANY_REQUESTS
+    } else if says("authentication") || says("api_key") {
+        StatusCode::UNAUTHORIZED
+    } else if says("invalid_request") || says("BadRequest") {
+        StatusCode::BAD_REQUEST
+    } else {
+        StatusCode::BAD_GATEWAY
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code_of(status: u16, body: &str) -> (ReplyErrorCode, Retry) {
+        let failure = Failure::refused(&Refusal {
+            status: StatusCode::from_u16(status).unwrap(),
+            retry_after: None,
+            body: body.to_owned(),
+        });
+        (failure.code, failure.retry)
+    }
+
+    #[test]
+    fn a_context_that_is_too_long_is_known_by_what_each_server_says() {
+        for (status, body) in [
+            (
+                400,
+                r#"{"error":{"message":"x","code":"context_length_exceeded"}}"#,
+            ),
+            (
+                400,
+                r#"{"error":{"code":400,"message":"the request exceeds the available context size, try increasing it","type":"exceed_context_size_error","n_ctx":512}}"#,
+            ),
+            (
+                400,
+                r#"{"object":"error","message":"This model's maximum context length is 4096 tokens. However, you requested 5000","type":"BadRequestError","code":400}"#,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"The decoder prompt (length 5000) is longer than the maximum model length of 4096."}}"#,
+            ),
+            (
+                500,
+                r#"{"error":{"message":"Requested tokens (2313) exceed context window of 2048","type":"internal_server_error","code":null}}"#,
+            ),
+            (400, r#"{"error":"prompt is too long: 5 > 4"}"#),
+            (413, "<html>Request Entity Too Large</html>"),
+        ] {
+            assert_eq!(
+                code_of(status, body),
+                (ReplyErrorCode::ContextTooLong, Retry::Never),
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn statuses_become_codes() {
+        use ReplyErrorCode::{
+            ContentFiltered, ProviderRateLimited, ProviderRejected, ProviderUnavailable,
+        };
+        let later = Retry::After(None);
+        for (status, body, expected) in [
+            (400, "{}", (ProviderRejected, Retry::Never)),
+            (
+                400,
+                r#"{"error":{"message":"m","code":"content_filter"}}"#,
+                (ContentFiltered, Retry::Never),
+            ),
+            (401, "no", (ProviderRejected, Retry::Never)),
+            (307, "", (ProviderRejected, Retry::Never)),
+            (408, "", (ProviderUnavailable, later)),
+            (429, "slow down", (ProviderRateLimited, later)),
+            (
+                429,
+                r#"{"error":{"code":"insufficient_quota"}}"#,
+                (ProviderRejected, Retry::Never),
+            ),
+            (503, "<html>", (ProviderUnavailable, later)),
+            (
+                400,
+                r#"{"error":{"message":"Unrecognized request argument supplied: stream_options"}}"#,
+                (ProviderRejected, Retry::WithoutUsage),
+            ),
+        ] {
+            assert_eq!(code_of(status, body), expected, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn the_log_gets_one_short_line_without_keys() {
+        let secret = SecretString::from("local-secret");
+        let failure = Failure::refused(&Refusal {
+            status: StatusCode::UNAUTHORIZED,
+            retry_after: None,
+            body: r#"{"error":{"message":"Incorrect API key provided: sk-abc***xyz. Not local-secret either\nsecond line","code":"invalid_api_key"}}"#.to_owned(),
+        });
+        let error = failure.into_error(Some(&secret));
+        let logged = error.source.unwrap().to_string();
+        assert_eq!(
+            logged,
+            "status 401, type \"\", code \"invalid_api_key\": \
+             Incorrect API key provided: [key] Not [key] either"
+        );
+        assert_eq!(
+            redact("(sk-1) on the disk-full task", None),
+            "([key] on the disk-full task"
+        );
+        assert_eq!(redact(&"é".repeat(1000), None).chars().count(), LOGGED);
+    }
+}
