@@ -42,8 +42,10 @@ fn subscribe<W>(settings: &LogSettings, writer: W, colour: bool)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
+    // The model's client logs what it cannot read of a reply, and what a provider answers.
+    let silent = "async_openai=off".parse().expect("a log directive");
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&settings.filter))
+        .with_env_filter(EnvFilter::new(&settings.filter).add_directive(silent))
         .with_writer(writer);
     match settings.format {
         LogFormat::Text => builder.with_ansi(colour).with_target(false).init(),
