@@ -1,1 +1,197 @@
+//! The composition root: builds every dependency, once, and takes them down in reverse order.
+//!
+//! Invariant: nothing else makes a dependency for itself. What starts is what is stopped: requests
+//! and tasks first, then the pool, and the database last.
 
+mod error;
+mod host;
+mod signals;
+mod welcome;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use tokio::{
+    net::TcpListener,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    accounts::Accounts,
+    auth::Authenticator,
+    chat::{Chat, Timing},
+    config::{Environment, Settings, names},
+    db::Database,
+    graphql::guard::{Guard, Limits},
+    http::{
+        self, Health,
+        graphql::{ChatBackend, Endpoint, Options, Timing as SocketTiming},
+        server,
+    },
+    lifecycle::Lifecycle,
+    llm::{Provider, demo::Demo, openai::OpenAi},
+};
+
+pub use error::StartError;
+pub use host::DatabaseHost;
+pub use signals::Signals;
+
+/// How long tasks may take to notice the hard stop.
+const HARD_STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the pool may take to close.
+const POOL_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A server that has everything it needs, and listens.
+pub struct App {
+    settings: Settings,
+    listener: TcpListener,
+    address: SocketAddr,
+    host: DatabaseHost,
+    services: Services,
+    lifecycle: Lifecycle,
+}
+
+/// What stands on the database.
+struct Services {
+    database: Database,
+    chat: Chat,
+    router: Router,
+}
+
+impl App {
+    /// Takes the address first: that is what most often is not free, and costs nothing to ask.
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        let (listener, address) = listen(&settings).await?;
+        let lifecycle = Lifecycle::new();
+        let host = DatabaseHost::start(&settings).await?;
+        match Services::start(&settings, &host, &lifecycle).await {
+            Ok(services) => Ok(Self {
+                settings,
+                listener,
+                address,
+                host,
+                services,
+                lifecycle,
+            }),
+            Err(error) => {
+                lifecycle.begin_hard_stop();
+                end_tasks(&lifecycle).await;
+                host.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Where it listens; of use where the settings left the port to the system.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until a signal, and then until everything is put away.
+    pub async fn run(self, signals: &mut Signals) {
+        let Self {
+            settings,
+            listener,
+            address,
+            host,
+            services,
+            lifecycle,
+        } = self;
+        lifecycle.spawn(server::serve(listener, services.router, lifecycle.clone()));
+        welcome::say(&settings, address, &host);
+
+        signals.next().await;
+        tracing::info!("stopping: no new work is taken, running replies may finish");
+        lifecycle.begin_soft_stop();
+        tokio::select! {
+            () = services.chat.drained() => {}
+            () = sleep(settings.shutdown_grace) => {
+                tracing::warn!("some replies did not finish in time");
+            }
+            () = signals.next() => tracing::warn!("stopping at once"),
+        }
+
+        lifecycle.begin_hard_stop();
+        end_tasks(&lifecycle).await;
+        if timeout(POOL_CLOSE_TIMEOUT, services.database.close())
+            .await
+            .is_err()
+        {
+            tracing::warn!("some database connections did not close in time");
+        }
+        host.stop().await;
+        tracing::info!("stopped");
+    }
+}
+
+impl Services {
+    async fn start(
+        settings: &Settings,
+        host: &DatabaseHost,
+        lifecycle: &Lifecycle,
+    ) -> Result<Self, StartError> {
+        let authenticator = Authenticator::new(settings, lifecycle)?;
+        let provider: Arc<dyn Provider> = match &settings.provider.openai {
+            Some(openai) => Arc::new(OpenAi::new(openai).map_err(StartError::Provider)?),
+            None => Arc::new(Demo::default()),
+        };
+        let database = Database::connect(
+            host.url(),
+            settings.database.max_connections,
+            settings.database.named_statements,
+        )
+        .await
+        .map_err(|error| StartError::database(settings, error))?;
+        let chat = Chat::start(
+            database.clone(),
+            provider,
+            &settings.provider,
+            settings.chat.clone(),
+            Timing::default(),
+            lifecycle.clone(),
+        );
+        let accounts = Accounts::new(authenticator, database.clone());
+        let guard = Guard::new(Limits::default());
+        let endpoint = Endpoint::new(
+            ChatBackend::new(chat.clone(), accounts, &guard),
+            guard,
+            lifecycle.clone(),
+            Options {
+                public_introspection: settings.environment == Environment::Development,
+                socket_origins: settings.cors_origins.clone(),
+                timing: SocketTiming::default(),
+            },
+        );
+        let router = http::router(
+            settings,
+            http::graphql::router(endpoint),
+            Health::new(database.clone(), lifecycle.clone()),
+        );
+        Ok(Self {
+            database,
+            chat,
+            router,
+        })
+    }
+}
+
+async fn listen(settings: &Settings) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen {
+        setting: settings.origins.of(&names::BIND),
+        address: settings.bind,
+        source,
+    };
+    let listener = TcpListener::bind(settings.bind).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+async fn end_tasks(lifecycle: &Lifecycle) {
+    if timeout(HARD_STOP_TIMEOUT, lifecycle.finished())
+        .await
+        .is_err()
+    {
+        tracing::warn!("some tasks did not end in time");
+    }
+}

@@ -1,14 +1,20 @@
 //! The schema's versions. Migrations run as the login role, one process at a time; everything
 //! else runs as one of the three roles that they make.
 
+use std::time::Duration;
+
 use secrecy::SecretString;
 use sqlx::{
     Connection, PgConnection,
     migrate::{Migrate, Migrator},
     postgres::PgConnectOptions,
 };
+use tokio::time::timeout;
 
 use super::connect::{DatabaseSetupError, check_version, connect_options, one_line, unreachable};
+
+/// How long a server may take to accept a connection; a host that drops packets never answers.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 const SCHEMA: &str = "chat";
 const TABLE: &str = "chat.migrations";
@@ -100,8 +106,14 @@ fn migrator() -> Migrator {
 }
 
 async fn open(options: &PgConnectOptions) -> Result<PgConnection, DatabaseSetupError> {
-    let mut connection = PgConnection::connect_with(options)
+    let mut connection = timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options))
         .await
+        .map_err(|_| {
+            DatabaseSetupError::Unreachable(format!(
+                "no answer within {} seconds",
+                CONNECT_TIMEOUT.as_secs()
+            ))
+        })?
         .map_err(unreachable)?;
     let version: i32 = sqlx::query_scalar("select current_setting('server_version_num')::int")
         .fetch_one(&mut connection)

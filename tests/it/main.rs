@@ -9,4 +9,5 @@ mod provider;
 mod replicas;
 mod reply;
 mod schema;
+mod startup;
 mod support;

@@ -1,0 +1,48 @@
+use std::{io, net::SocketAddr};
+
+use crate::{
+    auth::AuthSetupError,
+    config::{Origin, Settings, names},
+    db::DatabaseSetupError,
+    llm::openai::OpenAiError,
+};
+
+/// Why the server does not start. Each text is one line that names the setting, as its user wrote
+/// it, and the mend.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(
+        "{setting}: cannot listen on {address} ({source}); stop what listens there, or choose \
+         another address or port"
+    )]
+    Listen {
+        setting: Origin,
+        address: SocketAddr,
+        source: io::Error,
+    },
+    #[error("{setting}: {source}")]
+    Database {
+        setting: Origin,
+        source: DatabaseSetupError,
+    },
+    #[error("DATABASE_URL is not set; name a PostgreSQL 15 or newer")]
+    NoDatabase,
+    #[error(transparent)]
+    SignIn(#[from] AuthSetupError),
+    #[error("the model's server: {0}")]
+    Provider(#[source] OpenAiError),
+}
+
+impl StartError {
+    /// Names the setting that chose the database.
+    pub fn database(settings: &Settings, source: DatabaseSetupError) -> Self {
+        let origins = &settings.origins;
+        Self::Database {
+            setting: origins
+                .written(&names::DATABASE_URL)
+                .or_else(|| origins.written(&names::SUPABASE_DB_URL))
+                .unwrap_or_else(|| origins.of(&names::DATA_DIR)),
+            source,
+        }
+    }
+}

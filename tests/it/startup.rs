@@ -1,0 +1,524 @@
+//! The program itself: how it starts, how it refuses to, and how it stops.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use secrecy::ExposeSecret;
+use sqlx::AssertSqlSafe;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    process::{Child, ChildStdout, Command},
+    time::timeout,
+};
+use uuid::Uuid;
+
+use crate::support::TestDatabase;
+
+/// Nothing here takes long; this only keeps a broken test from hanging.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The program in a folder of its own, with no environment but what a test gives it.
+struct Program {
+    folder: TempDir,
+    command: Command,
+}
+
+impl Program {
+    fn new(arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loquat"));
+        command
+            .args(arguments)
+            .env_clear()
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        Self { folder, command }
+    }
+
+    fn variable(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    fn database(self, test: &TestDatabase) -> Self {
+        let url = test.url.expose_secret().to_owned();
+        self.variable("DATABASE_URL", &url)
+    }
+
+    fn file(self, name: &str, text: &str) -> Self {
+        std::fs::write(self.folder.path().join(name), text).expect("a file");
+        self
+    }
+
+    async fn output(mut self) -> Output {
+        timeout(PATIENCE, self.command.output())
+            .await
+            .expect("the program ends by itself")
+            .expect("the program runs")
+    }
+
+    /// The one line of a start that was refused.
+    async fn refusal(self) -> String {
+        let output = self.output().await;
+        let errors = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(2), "{errors}");
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{errors}");
+        errors
+            .trim_end()
+            .strip_prefix("loquat: ")
+            .unwrap_or_else(|| panic!("{errors}"))
+            .to_owned()
+    }
+
+    /// A server that is up, on a port that the system chose.
+    async fn serve(self) -> Server {
+        let mut program = self.variable("LOQUAT_BIND", "127.0.0.1:0");
+        let mut child = program.command.spawn().expect("the program runs");
+        let mut output = BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        timeout(PATIENCE, output.read_line(&mut line))
+            .await
+            .expect("a first line in time")
+            .expect("text");
+        Server {
+            first_line: line,
+            child,
+            output,
+            folder: program.folder,
+        }
+    }
+}
+
+struct Server {
+    first_line: String,
+    child: Child,
+    output: BufReader<ChildStdout>,
+    folder: TempDir,
+}
+
+impl Server {
+    /// As the first line names it.
+    fn address(&self) -> SocketAddr {
+        let (_, rest) = self
+            .first_line
+            .split_once("127.0.0.1:")
+            .unwrap_or_else(|| panic!("{}", self.first_line));
+        let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        SocketAddr::from(([127, 0, 0, 1], port.parse().expect("a port")))
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address())
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = self.child.id().expect("still running");
+        let id = i32::try_from(id).expect("a process id");
+        kill(Pid::from_raw(id), signal).expect("a signal is sent");
+    }
+
+    /// The exit code, and what else it said on standard output.
+    async fn ended(mut self) -> (Option<i32>, String) {
+        let mut rest = String::new();
+        timeout(PATIENCE, self.output.read_to_string(&mut rest))
+            .await
+            .expect("the program ends")
+            .expect("text");
+        let status = self.child.wait().await.expect("an end");
+        drop(self.folder);
+        (status.code(), rest)
+    }
+}
+
+fn client() -> reqwest::Client {
+    // The process that runs the tests has no provider of its own yet.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    reqwest::Client::new()
+}
+
+#[tokio::test]
+async fn a_bad_database_url_is_refused() {
+    let line = Program::new(&[])
+        .variable("DATABASE_URL", "localhost/chat")
+        .refusal()
+        .await;
+    assert!(line.starts_with("DATABASE_URL: is not a URL"), "{line}");
+    assert!(
+        line.contains("postgresql://user:password@host:5432/database"),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn two_contradicting_secrets_are_refused_and_not_shown() {
+    let line = Program::new(&[])
+        .variable(
+            "SUPABASE_JWT_SECRET",
+            "hunter2-of-the-one-issuer-0123456789",
+        )
+        .file(
+            "loquat.toml",
+            "jwt_secret_key = 'hunter2-of-the-other-0123456789-01234'",
+        )
+        .refusal()
+        .await;
+    assert_eq!(
+        line,
+        "SUPABASE_JWT_SECRET and jwt_secret_key in loquat.toml contradict each other: they are \
+         different secrets; keep the one that signs the tokens"
+    );
+}
+
+#[tokio::test]
+async fn an_unreachable_database_is_refused() {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = free.local_addr().expect("bound").port();
+    drop(free);
+    let line = Program::new(&["serve", "--bind", "127.0.0.1:0"])
+        .file(
+            ".env",
+            &format!("DATABASE_URL=postgresql://loquat:hunter2@127.0.0.1:{port}/chat"),
+        )
+        .refusal()
+        .await;
+    assert!(
+        line.starts_with("DATABASE_URL in .env: the database cannot be reached"),
+        "{line}"
+    );
+    assert!(
+        line.contains("check host, port") && !line.contains("hunter2"),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn production_without_an_issuer_is_refused() {
+    let line = Program::new(&["--environment", "production"])
+        .refusal()
+        .await;
+    assert_eq!(
+        line,
+        "--environment is production and needs an issuer: set SUPABASE_PROJECT_URL, \
+         BETTER_AUTH_URL, JWT_JWKS_URL or JWT_SECRET_KEY"
+    );
+}
+
+#[tokio::test]
+async fn an_unknown_key_in_the_file_is_refused() {
+    let line = Program::new(&["--config", "other.toml"])
+        .file("other.toml", "databse_url = 'postgresql://localhost/chat'")
+        .refusal()
+        .await;
+    assert_eq!(
+        line,
+        "other.toml: unknown key `databse_url`; loquat.example.toml lists the keys"
+    );
+}
+
+#[tokio::test]
+async fn a_settings_file_that_is_not_there_is_refused_if_it_was_named() {
+    let line = Program::new(&[])
+        .variable("LOQUAT_CONFIG", "nowhere.toml")
+        .refusal()
+        .await;
+    assert!(
+        line.starts_with("LOQUAT_CONFIG: cannot read nowhere.toml"),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn an_unknown_flag_is_refused() {
+    let line = Program::new(&["--databse-url", "x"]).refusal().await;
+    assert!(line.contains("--databse-url"), "{line}");
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_refused() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let line = Program::new(&["--bind", &address]).refusal().await;
+    assert!(
+        line.starts_with(&format!("--bind: cannot listen on {address}")),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn a_role_that_may_not_create_roles_is_refused_with_the_sql_to_run() {
+    let test = TestDatabase::create().await;
+    let role = format!("app_{}", Uuid::new_v4().simple());
+    let mut superuser = test.superuser().await;
+    let database: String = sqlx::query_scalar("select current_database()::text")
+        .fetch_one(&mut superuser)
+        .await
+        .expect("a name");
+    sqlx::raw_sql(AssertSqlSafe(format!(
+        "create role {role} login password 'hunter2' nosuperuser nocreaterole; \
+         grant create on database {database} to {role}"
+    )))
+    .execute(&mut superuser)
+    .await
+    .expect("a role");
+
+    let line = Program::new(&["--bind", "127.0.0.1:0"])
+        .variable(
+            "DATABASE_URL",
+            test.url_as(&role, "hunter2").expose_secret(),
+        )
+        .refusal()
+        .await;
+
+    sqlx::raw_sql(AssertSqlSafe(format!(
+        "drop owned by {role}; drop role {role}"
+    )))
+    .execute(&mut superuser)
+    .await
+    .expect("dropped");
+    assert!(line.starts_with("DATABASE_URL: the role"), "{line}");
+    assert!(line.contains("as an administrator, run"), "{line}");
+    assert!(line.contains("GRANT loquat_viewer"), "{line}");
+    assert!(!line.contains("hunter2"), "{line}");
+}
+
+#[tokio::test]
+async fn a_database_that_is_newer_than_the_program_is_refused() {
+    let test = TestDatabase::create().await;
+    test.open().await.close().await;
+    sqlx::query(
+        "insert into chat.migrations (version, description, success, checksum, execution_time) \
+         values (999999, 'of the future', true, '', 0)",
+    )
+    .execute(&mut test.superuser().await)
+    .await
+    .expect("a migration of the future");
+
+    let line = Program::new(&["--bind", "127.0.0.1:0"])
+        .database(&test)
+        .refusal()
+        .await;
+    assert!(
+        line.starts_with("DATABASE_URL: the database is newer than this program"),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_says_where_it_is_answers_and_stops_at_a_signal() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let test = TestDatabase::create().await;
+        let server = Program::new(&[]).database(&test).serve().await;
+        assert!(
+            server.first_line.starts_with("Loquat ")
+                && server.first_line.contains(&format!(
+                    "is running on http://{} in development",
+                    server.address()
+                )),
+            "{}",
+            server.first_line
+        );
+
+        let client = client();
+        let get = async |path: &str| {
+            let answer = client
+                .get(server.url(path))
+                .send()
+                .await
+                .expect("an answer");
+            (
+                answer.status().as_u16(),
+                answer.json::<serde_json::Value>().await.expect("JSON"),
+            )
+        };
+        assert_eq!(get("/health/live").await.0, 200);
+        let (status, body) = get("/health/ready").await;
+        assert_eq!((status, &body["status"]), (200, &"ready".into()), "{body}");
+        assert_eq!(get("/nowhere").await.0, 404);
+
+        server.signal(signal);
+        let (code, said) = server.ended().await;
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains("a demo"), "{said}");
+        assert!(said.contains("OPENAI_API_KEY"), "{said}");
+        assert!(said.contains("SUPABASE_PROJECT_URL"), "{said}");
+        assert!(!said.contains("DATABASE_URL"), "{said}");
+        assert!(said.contains("stopped"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_the_running_reply_and_a_second_signal_does_not() {
+    let test = TestDatabase::create().await;
+    let server = Program::new(&[]).database(&test).serve().await;
+    let client = client();
+    let answer: serde_json::Value = client
+        .post(server.url("/graphql"))
+        .header("x-user-id", "ann")
+        .json(&serde_json::json!({
+            "query": "mutation { startChat(input: { message: \"a long answer, please\" }) \
+                      { reply { id status } } }",
+        }))
+        .send()
+        .await
+        .expect("an answer")
+        .json()
+        .await
+        .expect("JSON");
+    assert!(
+        answer["data"]["startChat"]["reply"]["id"].is_string(),
+        "{answer}"
+    );
+
+    server.signal(Signal::SIGTERM);
+    let readiness = timeout(PATIENCE, async {
+        loop {
+            let answer = client
+                .get(server.url("/health/ready"))
+                .send()
+                .await
+                .expect("the server still answers");
+            if answer.status() == 503 {
+                return answer.json::<serde_json::Value>().await.expect("JSON");
+            }
+        }
+    })
+    .await
+    .expect("the server notices the signal");
+    assert_eq!(readiness["process"], "stopping");
+    assert_eq!(readiness["database"], "ready");
+
+    server.signal(Signal::SIGTERM);
+    let (code, said) = server.ended().await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("stopping at once"), "{said}");
+    let statuses: Vec<String> =
+        sqlx::query_scalar("select status from chat.messages where role = 'ASSISTANT'")
+            .fetch_all(&mut test.superuser().await)
+            .await
+            .expect("messages");
+    assert_eq!(statuses, ["FAILED"], "{said}");
+}
+
+#[tokio::test]
+async fn a_server_in_production_logs_json_from_its_first_line() {
+    let test = TestDatabase::create().await;
+    let server = Program::new(&["serve"])
+        .database(&test)
+        .variable("ENVIRONMENT", "production")
+        .variable("JWT_SECRET_KEY", "hunter2-and-more-than-32-bytes-of-it")
+        .serve()
+        .await;
+    let first: serde_json::Value = serde_json::from_str(&server.first_line).expect("JSON");
+    assert_eq!(first["message"], "loquat is running");
+    assert_eq!(first["environment"], "production");
+
+    let answer = client()
+        .get(server.url("/nowhere?token=hunter2"))
+        .header("host", "api.example.com")
+        .header("x-request-id", "the-request-of-this-test")
+        .header("authorization", "Bearer hunter2")
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(answer.headers()["x-request-id"], "the-request-of-this-test");
+
+    server.signal(Signal::SIGTERM);
+    let (code, said) = server.ended().await;
+    assert_eq!(code, Some(0), "{said}");
+    let request = said
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"))
+        .find(|line| line["message"] == "answered a request")
+        .expect("a line of the request");
+    assert_eq!(request["http.status"], 404);
+    assert_eq!(
+        request["spans"][0]["request.id"],
+        "the-request-of-this-test"
+    );
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[tokio::test]
+async fn migrate_goes_up_and_down_and_says_where_it_stands() {
+    let test = TestDatabase::create().await;
+    let migrate = async |arguments: &[&str]| {
+        let mut all = vec!["migrate"];
+        all.extend(arguments);
+        let output = Program::new(&all).database(&test).output().await;
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).expect("text")
+    };
+
+    let before = migrate(&["status"]).await;
+    assert!(
+        before.lines().count() > 0 && before.lines().all(|line| line.ends_with(" pending")),
+        "{before}"
+    );
+    let count = before.lines().count();
+    assert_eq!(
+        migrate(&["up"]).await,
+        format!("Applied {count} migration(s).\n")
+    );
+    assert_eq!(
+        migrate(&["up"]).await,
+        "The database has every migration already.\n"
+    );
+    assert_eq!(migrate(&["down"]).await, "Undid 1 migration(s).\n");
+    let between = migrate(&["status"]).await;
+    assert_eq!(
+        between
+            .lines()
+            .filter(|line| line.ends_with(" pending"))
+            .count(),
+        1,
+        "{between}"
+    );
+    assert_eq!(
+        migrate(&["down", "99"]).await,
+        format!("Undid {} migration(s).\n", count - 1)
+    );
+    assert_eq!(migrate(&["status"]).await, before);
+}
+
+#[tokio::test]
+async fn a_token_is_made_in_development_alone() {
+    let output = Program::new(&["token", "--user", "ann", "--ttl", "5m"])
+        .output()
+        .await;
+    assert!(output.status.success());
+    let token = String::from_utf8(output.stdout).expect("text");
+    assert_eq!(token.trim_end().split('.').count(), 3, "{token}");
+
+    let line = Program::new(&["token", "--user", "ann"])
+        .variable("ENVIRONMENT", "production")
+        .variable("JWT_SECRET_KEY", "a-secret-of-more-than-32-bytes-01234")
+        .refusal()
+        .await;
+    assert!(line.contains("ENVIRONMENT=development"), "{line}");
+}
+
+#[tokio::test]
+async fn the_schema_is_printed_without_any_setting() {
+    let output = Program::new(&["schema"]).output().await;
+    assert!(output.status.success());
+    assert_eq!(
+        String::from_utf8(output.stdout).expect("text"),
+        loquat::graphql::sdl()
+    );
+}
