@@ -1,4 +1,5 @@
 mod architecture;
+mod auth;
 mod config;
 mod database;
 mod graphql;

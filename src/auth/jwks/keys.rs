@@ -36,13 +36,8 @@ struct PublicKey {
 
 impl PartialEq for KeySet {
     fn eq(&self, other: &Self) -> bool {
-        let sources = |set: &Self| {
-            set.keys
-                .iter()
-                .map(|key| key.source.clone())
-                .collect::<Vec<_>>()
-        };
-        sources(self) == sources(other)
+        let theirs = other.keys.iter().map(|key| &key.source);
+        self.keys.iter().map(|key| &key.source).eq(theirs)
     }
 }
 

@@ -159,11 +159,11 @@ impl Keeper {
             let fetched = tokio::time::timeout(FETCH_TIME_LIMIT, fetch())
                 .await
                 .unwrap_or(Err(FetchError::TimeLimit));
+            self.log(&fetched, failures);
             failures = match &fetched {
                 Ok(_) => 0,
-                Err(_) => failures + 1,
+                Err(_) => failures.saturating_add(1),
             };
-            self.log(&fetched, failures);
             let (due, cooled_down) = self.store(fetched.ok(), failures, was_wanted);
             was_wanted = self.wait(due, cooled_down).await;
         }
@@ -214,23 +214,27 @@ impl Keeper {
         }
     }
 
-    /// The first failure and the recovery, not each attempt between them.
-    fn log(&self, fetched: &Result<KeySet, FetchError>, failures: u32) {
+    /// The first failure, the recovery and each new set, not every attempt.
+    fn log(&self, fetched: &Result<KeySet, FetchError>, failures_before: u32) {
         let state = self.states.borrow();
         match fetched {
-            Err(error) if failures == 1 => tracing::warn!(
+            Err(error) if failures_before == 0 => tracing::warn!(
                 error = error as &dyn std::error::Error,
-                jwks.known = state.keys.is_some(),
-                "could not fetch the key set of the issuer, known keys stay in use"
+                jwks.known_keys = state.keys.as_ref().map_or(0, |keys| keys.len()),
+                "could not fetch the key set of the issuer, it will be tried again"
             ),
-            Ok(keys) if !state.keys.as_ref().is_some_and(|known| **known == *keys) => {
+            Ok(keys) if failures_before > 0 || state.keys.as_deref() != Some(keys) => {
                 tracing::info!(
                     jwks.usable_keys = keys.len(),
                     jwks.skipped_keys = keys.skipped(),
-                    "fetched a new key set from the issuer"
+                    jwks.failed_attempts = failures_before,
+                    "fetched the key set of the issuer"
                 );
             }
             Ok(_) | Err(_) => {}
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,9 @@
+//! Who is let in, and who is not: tokens, key sets, headers and development names.
+
+mod credentials;
+mod development;
+mod hostile;
+mod issuer;
+mod jwks;
+mod jwks_server;
+mod presets;

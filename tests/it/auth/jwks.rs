@@ -1,0 +1,416 @@
+//! Published keys: rotation, outages, servers that are slow or hostile, and how often they are
+//! asked.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{body::Body, http::StatusCode, response::Redirect};
+use bytes::Bytes;
+use futures_util::{future::join_all, stream};
+use jsonwebtoken::Algorithm;
+use loquat::{
+    auth::{AuthError, Authenticator},
+    lifecycle::Lifecycle,
+};
+use serde_json::{Value, json};
+
+use super::{
+    issuer::{TestKey, offer, reason},
+    jwks_server::JwksServer,
+};
+
+fn token(key: &TestKey, kid: &str) -> String {
+    key.token(json!({ "kid": kid }), json!({}))
+}
+
+fn published(key: &TestKey, kid: &str) -> Value {
+    key.published(kid, json!({}))
+}
+
+#[tokio::test]
+async fn each_kind_of_published_key_verifies_its_algorithms() {
+    let (rsa, p256, p384, ed) = (
+        TestKey::rsa_a(),
+        TestKey::p256_a(),
+        TestKey::p384_a(),
+        TestKey::ed25519_a(),
+    );
+    // Without an `alg`, the type and the curve decide.
+    let without = json!({ "alg": null, "use": null });
+    let server = JwksServer::start(&[
+        rsa.published("rsa", without.clone()),
+        p256.published("p256", without.clone()),
+        p384.published("p384", without.clone()),
+        ed.published("ed", without),
+    ])
+    .await;
+    let authenticator = server.authenticator();
+
+    for algorithm in [
+        Algorithm::RS256,
+        Algorithm::RS384,
+        Algorithm::RS512,
+        Algorithm::PS256,
+        Algorithm::PS384,
+        Algorithm::PS512,
+    ] {
+        let key = TestKey::rsa_a().signing(algorithm);
+        let outcome = offer(&authenticator, token(&key, "rsa")).await;
+        assert_eq!(reason(&outcome), "accepted", "{algorithm:?}");
+    }
+    for (key, kid) in [(&p256, "p256"), (&p384, "p384"), (&ed, "ed")] {
+        let outcome = offer(&authenticator, token(key, kid)).await;
+        assert_eq!(reason(&outcome), "accepted", "{kid}");
+    }
+    assert_eq!(server.requests(), 1);
+}
+
+#[tokio::test]
+async fn the_first_sign_ins_wait_for_one_fetch_together() {
+    let key = TestKey::ed25519_a();
+    let server = JwksServer::start(&[published(&key, "a")]).await;
+    server.close_gate();
+    let authenticator = server.authenticator();
+    server.reached(1).await;
+
+    let sign_ins = join_all((0..50).map(|_| offer(&authenticator, token(&key, "a"))));
+    let (outcomes, ()) = tokio::join!(sign_ins, async { server.open_gate() });
+
+    assert!(outcomes.iter().all(Result::is_ok));
+    assert_eq!(server.requests(), 1);
+}
+
+#[tokio::test]
+async fn two_hundred_unknown_keys_cause_one_more_fetch() {
+    let key = TestKey::ed25519_a();
+    let server = JwksServer::start(&[published(&key, "a")]).await;
+    let authenticator = server.authenticator();
+    assert!(offer(&authenticator, token(&key, "a")).await.is_ok());
+
+    let at_once = join_all((0..100).map(|n| offer(&authenticator, token(&key, &format!("x{n}")))));
+    for outcome in at_once.await {
+        assert_eq!(reason(&outcome), "no published key fits");
+    }
+    for n in 0..100 {
+        let outcome = offer(&authenticator, token(&key, &format!("y{n}"))).await;
+        assert_eq!(reason(&outcome), "no published key fits");
+    }
+
+    assert_eq!(server.requests(), 2);
+    assert!(offer(&authenticator, token(&key, "a")).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_rotated_key_is_found_and_the_one_before_it_is_gone() {
+    let (old, new) = (TestKey::p256_a(), TestKey::p256_b());
+    let server = JwksServer::start(&[published(&old, "old")]).await;
+    let authenticator = server.authenticator();
+    assert!(offer(&authenticator, token(&old, "old")).await.is_ok());
+
+    server.publish(&[published(&new, "new")]);
+    assert!(offer(&authenticator, token(&new, "new")).await.is_ok());
+    assert_eq!(server.requests(), 2);
+
+    let outcome = offer(&authenticator, token(&old, "old")).await;
+    assert_eq!(reason(&outcome), "no published key fits");
+}
+
+#[tokio::test]
+async fn known_keys_outlive_an_outage() {
+    let key = TestKey::rsa_a();
+    let server = JwksServer::start(&[published(&key, "a")]).await;
+    let authenticator = server.authenticator();
+    assert!(offer(&authenticator, token(&key, "a")).await.is_ok());
+
+    for status in [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::NOT_FOUND] {
+        server.answer(move || status);
+        let outcome = offer(&authenticator, token(&key, "unknown")).await;
+        assert_eq!(reason(&outcome), "no published key fits");
+        assert!(offer(&authenticator, token(&key, "a")).await.is_ok());
+    }
+    assert_eq!(server.requests(), 2);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_fetch_whose_key_is_known() {
+    let key = TestKey::rsa_a();
+    let server = JwksServer::start(&[published(&key, "a")]).await;
+    let authenticator = server.authenticator();
+    assert!(offer(&authenticator, token(&key, "a")).await.is_ok());
+
+    server.close_gate();
+    let waiting = tokio::spawn({
+        let (authenticator, unknown) = (authenticator.clone(), token(&key, "unknown"));
+        async move { offer(&authenticator, unknown).await }
+    });
+    server.reached(2).await;
+    assert!(offer(&authenticator, token(&key, "a")).await.is_ok());
+    assert!(!waiting.is_finished());
+
+    server.open_gate();
+    let outcome = waiting.await.expect("no panic");
+    assert_eq!(reason(&outcome), "no published key fits");
+}
+
+#[tokio::test]
+async fn an_issuer_that_was_down_at_the_start_is_asked_again() {
+    let key = TestKey::ed25519_a();
+    let server = JwksServer::start(&[]).await;
+    server.answer(|| StatusCode::BAD_GATEWAY);
+    let authenticator = server.authenticator();
+
+    let outcome = offer(&authenticator, token(&key, "a")).await;
+    let Err(AuthError::Unavailable { retry_after }) = outcome else {
+        panic!("{}", reason(&outcome));
+    };
+    assert!((Duration::from_secs(1)..=Duration::from_secs(30)).contains(&retry_after));
+
+    server.publish(&[published(&key, "a")]);
+    server.reached(2).await;
+    // The answer of the second request is on its way; whoever asks now waits for it.
+    assert!(offer(&authenticator, token(&key, "a")).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_wrong_token_is_refused_even_while_no_key_is_known() {
+    let server = JwksServer::start(&[]).await;
+    server.answer(|| StatusCode::BAD_GATEWAY);
+    let authenticator = server.authenticator();
+    let outcome = offer(&authenticator, "not-a-token").await;
+    assert_eq!(reason(&outcome), "the token is malformed");
+    let foreign = super::issuer::hs256().token(json!({}), json!({}));
+    let outcome = offer(&authenticator, foreign).await;
+    assert_eq!(reason(&outcome), "the algorithm is not accepted");
+}
+
+/// Time stands still but for timers: whoever is silent is given up at once.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_never_answers_is_given_up() {
+    let server = JwksServer::start(&[published(&TestKey::ed25519_a(), "a")]).await;
+    server.close_gate();
+    let outcome = offer(&server.authenticator(), token(&TestKey::ed25519_a(), "a")).await;
+    assert_eq!(reason(&outcome), "unavailable");
+}
+
+#[tokio::test]
+async fn redirects_are_not_followed() {
+    let key = TestKey::ed25519_a();
+    let elsewhere = JwksServer::start(&[published(&key, "a")]).await;
+    let server = JwksServer::start(&[]).await;
+    let target = elsewhere.url.clone();
+    server.answer(move || Redirect::temporary(&target));
+
+    let outcome = offer(&server.authenticator(), token(&key, "a")).await;
+
+    assert_eq!(reason(&outcome), "unavailable");
+    assert_eq!(elsewhere.requests(), 0);
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_key_set_is_as_good_as_none() {
+    let key = TestKey::ed25519_a();
+    let endless = || {
+        let chunk = Bytes::from_static(&[b' '; 16 * 1024]);
+        Body::from_stream(stream::repeat_with(move || {
+            Ok::<_, std::io::Error>(chunk.clone())
+        }))
+    };
+    let huge = format!(
+        r#"{{"padding":"{}","keys":[{}]}}"#,
+        "x".repeat(300_000),
+        published(&key, "a")
+    );
+    let deep = format!(
+        r#"{{"keys":[{}{}]}}"#,
+        "[".repeat(50_000),
+        "]".repeat(50_000)
+    );
+    let bodies: [Arc<dyn Fn() -> Body + Send + Sync>; 8] = [
+        Arc::new(endless),
+        Arc::new(move || Body::from(huge.clone())),
+        Arc::new(move || Body::from(deep.clone())),
+        Arc::new(|| Body::from("<html>maintenance</html>")),
+        Arc::new(|| Body::from("")),
+        Arc::new(|| Body::from("[]")),
+        Arc::new(|| Body::from(r#"{"keys":{}}"#)),
+        Arc::new(|| Body::from(b"{\"keys\":[\"\xff\"]}".to_vec())),
+    ];
+    for (index, body) in bodies.into_iter().enumerate() {
+        let server = JwksServer::start(&[]).await;
+        server.answer(move || body());
+        let outcome = offer(&server.authenticator(), token(&key, "a")).await;
+        assert_eq!(reason(&outcome), "unavailable", "body {index}");
+    }
+}
+
+#[tokio::test]
+async fn ten_thousand_keys_are_not_all_looked_at() {
+    let (first, last) = (TestKey::ed25519_a(), TestKey::ed25519_b());
+    let mut keys = vec![published(&first, "first")];
+    keys.extend((0..10_000).map(|_| json!({ "kty": "AKP" })));
+    keys.push(published(&last, "last"));
+    let server = JwksServer::start(&keys).await;
+    let authenticator = server.authenticator();
+
+    assert!(offer(&authenticator, token(&first, "first")).await.is_ok());
+    let outcome = offer(&authenticator, token(&last, "last")).await;
+    assert_eq!(reason(&outcome), "no published key fits");
+}
+
+#[tokio::test]
+async fn an_odd_key_verifies_nothing_and_spoils_nothing() {
+    let (good, odd) = (TestKey::rsa_a(), TestKey::rsa_b());
+    let ec = TestKey::p256_b();
+    let ed = TestKey::ed25519_b();
+    let with = |key: &TestKey, members: Value| key.published("odd", members);
+    let secret = TestKey::secret(b"published-to-everybody", Algorithm::HS256);
+    let cases: Vec<(&str, Value, &TestKey)> = vec![
+        (
+            "unknown type",
+            json!({ "kty": "AKP", "kid": "odd", "alg": "ML-DSA-44" }),
+            &odd,
+        ),
+        ("no type", with(&odd, json!({ "kty": null })), &odd),
+        ("for encryption", with(&odd, json!({ "use": "enc" })), &odd),
+        (
+            "for signing alone",
+            with(&odd, json!({ "key_ops": ["sign"] })),
+            &odd,
+        ),
+        (
+            "the private half is published",
+            with(&odd, json!({ "d": "AQAB" })),
+            &odd,
+        ),
+        ("no modulus", with(&odd, json!({ "n": null })), &odd),
+        (
+            "a modulus of no base64",
+            with(&odd, json!({ "n": "+/+/" })),
+            &odd,
+        ),
+        (
+            "a modulus of zeros",
+            with(&odd, json!({ "n": "A".repeat(342) })),
+            &odd,
+        ),
+        ("no exponent", with(&odd, json!({ "e": "" })), &odd),
+        ("kid is a number", with(&odd, json!({ "kid": 7 })), &odd),
+        (
+            "alg of encryption",
+            with(&odd, json!({ "alg": "RSA-OAEP-256" })),
+            &odd,
+        ),
+        (
+            "alg of another type",
+            with(&odd, json!({ "alg": "ES256" })),
+            &odd,
+        ),
+        (
+            "alg of another hash",
+            with(&odd, json!({ "alg": "RS384" })),
+            &odd,
+        ),
+        (
+            "an RSA key of 1024 bits",
+            with(&odd, json!({ "n": format!("{}A", "v".repeat(170)) })),
+            &odd,
+        ),
+        (
+            "a point off the curve",
+            with(&ec, json!({ "y": "A".repeat(43) })),
+            &ec,
+        ),
+        (
+            "a coordinate too short",
+            with(&ec, json!({ "x": "AAAA" })),
+            &ec,
+        ),
+        (
+            "another curve's name",
+            with(&ec, json!({ "crv": "P-384", "alg": "ES384" })),
+            &ec,
+        ),
+        (
+            "an Edwards key of half a length",
+            with(&ed, json!({ "x": "AAAA" })),
+            &ed,
+        ),
+        (
+            "Ed25519 as an EC key",
+            with(&ed, json!({ "kty": "EC", "y": "AAAA" })),
+            &ed,
+        ),
+        ("X25519", with(&ed, json!({ "crv": "X25519" })), &ed),
+        ("a list", json!([]), &odd),
+        ("a null", json!(null), &odd),
+        ("symmetric", with(&secret, json!({})), &secret),
+    ];
+    for (name, odd_key, signer) in cases {
+        let server = JwksServer::start(&[odd_key, published(&good, "good")]).await;
+        let mut settings = server.settings();
+        let issuer = settings.issuer.as_mut().expect("an issuer");
+        issuer.algorithms.push(Algorithm::HS256);
+        let authenticator =
+            Authenticator::new(&settings, &Lifecycle::new()).expect("a usable configuration");
+
+        let outcome = offer(&authenticator, token(&good, "good")).await;
+        assert_eq!(reason(&outcome), "accepted", "{name}: the good key");
+        let outcome = offer(&authenticator, token(signer, "odd")).await;
+        let expected = match name {
+            "a point off the curve" => "the signature is wrong",
+            "symmetric" => "the algorithm is not accepted",
+            _ => "no published key fits",
+        };
+        assert_eq!(reason(&outcome), expected, "{name}");
+        let outcome = offer(&authenticator, signer.token(json!({}), json!({}))).await;
+        assert!(
+            matches!(outcome, Err(AuthError::Refused(_))),
+            "{name}: {}",
+            reason(&outcome)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_names_no_key_is_tried_with_those_that_fit() {
+    let (one, other, stranger) = (TestKey::p256_a(), TestKey::p256_b(), TestKey::ed25519_b());
+    let server = JwksServer::start(&[
+        published(&TestKey::rsa_a(), "rsa"),
+        one.published("one", json!({ "kid": null })),
+        published(&other, "other"),
+        published(&TestKey::ed25519_a(), "ed"),
+    ])
+    .await;
+    let authenticator = server.authenticator();
+
+    for key in [&one, &other] {
+        let outcome = offer(&authenticator, key.token(json!({}), json!({}))).await;
+        assert_eq!(reason(&outcome), "accepted");
+    }
+    let outcome = offer(&authenticator, stranger.token(json!({}), json!({}))).await;
+    assert_eq!(reason(&outcome), "the signature is wrong");
+    // A token that names a key is not tried with one that has no name.
+    let outcome = offer(&authenticator, token(&one, "one")).await;
+    assert_eq!(reason(&outcome), "no published key fits");
+}
+
+#[tokio::test]
+async fn the_fetching_ends_with_the_process_and_with_its_last_reader() {
+    let server = JwksServer::start(&[]).await;
+    server.close_gate();
+
+    let stopped = Lifecycle::new();
+    let authenticator =
+        Authenticator::new(&server.settings(), &stopped).expect("a usable configuration");
+    server.reached(1).await;
+    let waiting = offer(&authenticator, token(&TestKey::ed25519_a(), "a"));
+    let (outcome, ()) = tokio::join!(waiting, async { stopped.begin_hard_stop() });
+    assert_eq!(reason(&outcome), "unavailable");
+    stopped.finished().await;
+
+    let abandoned = Lifecycle::new();
+    let authenticator =
+        Authenticator::new(&server.settings(), &abandoned).expect("a usable configuration");
+    server.reached(2).await;
+    drop(authenticator);
+    abandoned.finished().await;
+}
