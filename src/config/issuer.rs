@@ -5,7 +5,7 @@
 
 use jsonwebtoken::Algorithm;
 use secrecy::{ExposeSecret, SecretString};
-use url::Url;
+use url::{Host, Url};
 
 use super::{
     Environment, IssuerSettings, SettingsError, names,
@@ -46,7 +46,10 @@ pub(super) fn resolve(
                     .to_owned(),
             });
         }
-        (Some(settings), Environment::Production) => strong_secret(sources, settings)?,
+        (Some(settings), Environment::Production) => {
+            strong_secret(sources, settings)?;
+            untouched_keys(sources, settings)?;
+        }
         (_, Environment::Development) => {}
     }
     Ok(settings)
@@ -276,5 +279,30 @@ fn strong_secret(sources: &Sources, settings: &IssuerSettings) -> Result<(), Set
             "has {bytes} bytes, which can be guessed; production needs {HS256_SECRET_BYTES} or \
              more, in the issuer and here"
         ),
+    })
+}
+
+/// Whoever can change a key set on its way here can sign in as anybody.
+fn untouched_keys(sources: &Sources, settings: &IssuerSettings) -> Result<(), SettingsError> {
+    let Some(url) = &settings.jwks_url else {
+        return Ok(());
+    };
+    let here = match url.host() {
+        Some(Host::Domain(host)) => host == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    if here || url.scheme() == "https" {
+        return Ok(());
+    }
+    let origins = sources.origins();
+    Err(SettingsError::Invalid {
+        origin: origins
+            .written(&names::SUPABASE_PROJECT_URL)
+            .or_else(|| origins.written(&names::BETTER_AUTH_URL))
+            .unwrap_or_else(|| origins.of(&names::JWT_JWKS_URL)),
+        problem: "must be https in production, because the keys of the issuer come from there"
+            .to_owned(),
     })
 }

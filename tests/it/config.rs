@@ -350,6 +350,13 @@ fn each_wrong_variable_is_one_line_that_names_it_and_the_mend() {
             "JWT_JWKS_URL: must not hold a user name or a password; write it as https://host or https://host/path",
         ),
         (
+            &[
+                ("ENVIRONMENT", "production"),
+                ("BETTER_AUTH_URL", "http://app.example.com"),
+            ],
+            "BETTER_AUTH_URL: must be https in production, because the keys of the issuer come from there",
+        ),
+        (
             &[("JWT_LEEWAY_SECONDS", "a minute")],
             "JWT_LEEWAY_SECONDS: `a minute` is not a whole number from 0 to 600",
         ),
