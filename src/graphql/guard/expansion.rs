@@ -32,13 +32,13 @@ pub(super) fn check(document: &ExecutableDocument, limits: &Limits) -> Result<u6
     for (_, operation) in document.operations.iter() {
         let tally = expansion.tally(&operation.node.selection_set, 0)?;
         let at = Some(operation.pos);
-        within(Limit::RootFields, tally.own_fields, limits.root_fields, at)?;
-        within(Limit::Depth, tally.depth, limits.depth, at)?;
         total = total.beside(tally);
         total.directives = total
             .directives
             .saturating_add(operation.node.directives.len() as u64);
         expansion.within_totals(&total, operation.pos)?;
+        within(Limit::RootFields, tally.own_fields, limits.root_fields, at)?;
+        within(Limit::Depth, tally.depth, limits.depth, at)?;
     }
     // Validation also walks fragments that no operation uses.
     for (name, fragment) in &document.fragments {

@@ -196,7 +196,9 @@ fn aliases_directives_fields_tokens_names_and_definitions_have_limits() {
     };
     let aliases = many(1_000, &|index| format!("a{index}: __typename"));
     refused_by(&refusal(&format!("{{ item {{ {aliases} }} }}")), "aliases");
-    refused_by(&refusal(&format!("{{ {aliases} }}")), "rootFields");
+    refused_by(&refusal(&format!("{{ {aliases} }}")), "aliases");
+    let roots = many(51, &|_| "item { name }".to_owned());
+    refused_by(&refusal(&format!("{{ {roots} }}")), "rootFields");
     let fields = many(2_001, &|_| "name".to_owned());
     refused_by(&refusal(&format!("{{ item {{ {fields} }} }}")), "fields");
     let directives = many(201, &|_| "@skip(if: false)".to_owned());

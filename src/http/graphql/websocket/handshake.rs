@@ -6,7 +6,7 @@ use axum::{
 };
 use futures_util::SinkExt;
 use http::{
-    HeaderMap, HeaderValue, Method, StatusCode, Uri, Version,
+    HeaderMap, HeaderValue, StatusCode, Uri,
     header::{HOST, ORIGIN, UPGRADE},
     uri::Authority,
 };
@@ -27,9 +27,6 @@ const MOST_MESSAGE_BYTES: usize = 1 << 20;
 const READ_BUFFER_BYTES: usize = 2048;
 
 pub(in super::super) fn is_handshake(request: &Request) -> bool {
-    if request.version() == Version::HTTP_2 {
-        return request.method() == Method::CONNECT;
-    }
     request
         .headers()
         .get(UPGRADE)
@@ -115,7 +112,6 @@ fn is_own(origin: &str, uri: &Uri, headers: &HeaderMap) -> bool {
     if !matches!(origin.scheme(), "http" | "https") {
         return false;
     }
-    // HTTP/1.1 names the host in a header, HTTP/2 in the address.
     let asked = uri.authority().cloned().or_else(|| {
         let host: &HeaderValue = headers.get(HOST)?;
         host.to_str().ok()?.parse::<Authority>().ok()
