@@ -1,152 +1,22 @@
 //! The program itself: how it starts, how it refuses to, and how it stops.
 
-use std::{
-    net::{SocketAddr, TcpListener},
-    process::{Output, Stdio},
-    time::Duration,
-};
+use std::net::TcpListener;
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use futures_util::{SinkExt, StreamExt};
+use nix::sys::signal::Signal;
 use secrecy::ExposeSecret;
+use serde_json::json;
 use sqlx::AssertSqlSafe;
-use tempfile::TempDir;
-use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
-    process::{Child, ChildStdout, Command},
-    time::timeout,
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::{
+    Message, client::IntoClientRequest, protocol::frame::coding::CloseCode,
 };
 use uuid::Uuid;
 
-use crate::support::TestDatabase;
-
-/// Nothing here takes long; this only keeps a broken test from hanging.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The program in a folder of its own, with no environment but what a test gives it.
-struct Program {
-    folder: TempDir,
-    command: Command,
-}
-
-impl Program {
-    fn new(arguments: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_loquat"));
-        command
-            .args(arguments)
-            .env_clear()
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        Self { folder, command }
-    }
-
-    fn variable(mut self, name: &str, value: &str) -> Self {
-        self.command.env(name, value);
-        self
-    }
-
-    fn database(self, test: &TestDatabase) -> Self {
-        let url = test.url.expose_secret().to_owned();
-        self.variable("DATABASE_URL", &url)
-    }
-
-    fn file(self, name: &str, text: &str) -> Self {
-        std::fs::write(self.folder.path().join(name), text).expect("a file");
-        self
-    }
-
-    async fn output(mut self) -> Output {
-        timeout(PATIENCE, self.command.output())
-            .await
-            .expect("the program ends by itself")
-            .expect("the program runs")
-    }
-
-    /// The one line of a start that was refused.
-    async fn refusal(self) -> String {
-        let output = self.output().await;
-        let errors = String::from_utf8(output.stderr).expect("text");
-        assert_eq!(output.status.code(), Some(2), "{errors}");
-        assert_eq!(errors.lines().count(), 1, "{errors}");
-        assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{errors}");
-        errors
-            .trim_end()
-            .strip_prefix("loquat: ")
-            .unwrap_or_else(|| panic!("{errors}"))
-            .to_owned()
-    }
-
-    /// A server that is up, on a port that the system chose.
-    async fn serve(self) -> Server {
-        let mut program = self.variable("LOQUAT_BIND", "127.0.0.1:0");
-        let mut child = program.command.spawn().expect("the program runs");
-        let mut output = BufReader::new(child.stdout.take().expect("piped"));
-        let mut line = String::new();
-        timeout(PATIENCE, output.read_line(&mut line))
-            .await
-            .expect("a first line in time")
-            .expect("text");
-        Server {
-            first_line: line,
-            child,
-            output,
-            folder: program.folder,
-        }
-    }
-}
-
-struct Server {
-    first_line: String,
-    child: Child,
-    output: BufReader<ChildStdout>,
-    folder: TempDir,
-}
-
-impl Server {
-    /// As the first line names it.
-    fn address(&self) -> SocketAddr {
-        let (_, rest) = self
-            .first_line
-            .split_once("127.0.0.1:")
-            .unwrap_or_else(|| panic!("{}", self.first_line));
-        let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
-        SocketAddr::from(([127, 0, 0, 1], port.parse().expect("a port")))
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address())
-    }
-
-    fn signal(&self, signal: Signal) {
-        let id = self.child.id().expect("still running");
-        let id = i32::try_from(id).expect("a process id");
-        kill(Pid::from_raw(id), signal).expect("a signal is sent");
-    }
-
-    /// The exit code, and what else it said on standard output.
-    async fn ended(mut self) -> (Option<i32>, String) {
-        let mut rest = String::new();
-        timeout(PATIENCE, self.output.read_to_string(&mut rest))
-            .await
-            .expect("the program ends")
-            .expect("text");
-        let status = self.child.wait().await.expect("an end");
-        drop(self.folder);
-        (status.code(), rest)
-    }
-}
-
-fn client() -> reqwest::Client {
-    // The process that runs the tests has no provider of its own yet.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    reqwest::Client::new()
-}
+use crate::support::{
+    TestDatabase,
+    program::{PATIENCE, Program, client},
+};
 
 #[tokio::test]
 async fn a_bad_database_url_is_refused() {
@@ -366,7 +236,7 @@ async fn a_stop_waits_for_the_running_reply_and_a_second_signal_does_not() {
     let answer: serde_json::Value = client
         .post(server.url("/graphql"))
         .header("x-user-id", "ann")
-        .json(&serde_json::json!({
+        .json(&json!({
             "query": "mutation { startChat(input: { message: \"a long answer, please\" }) \
                       { reply { id status } } }",
         }))
@@ -409,6 +279,49 @@ async fn a_stop_waits_for_the_running_reply_and_a_second_signal_does_not() {
             .await
             .expect("messages");
     assert_eq!(statuses, ["FAILED"], "{said}");
+}
+
+#[tokio::test]
+async fn a_stop_tells_open_sockets_to_come_back() {
+    let test = TestDatabase::create().await;
+    let server = Program::new(&[]).database(&test).serve().await;
+    let mut request = format!("ws://{}/graphql", server.address())
+        .into_client_request()
+        .expect("a request");
+    request.headers_mut().insert(
+        "sec-websocket-protocol",
+        "graphql-transport-ws".parse().expect("a header"),
+    );
+    let (mut socket, _) = tokio_tungstenite::connect_async(request)
+        .await
+        .expect("a socket");
+    let init = json!({ "type": "connection_init", "payload": { "X-User-Id": "ann" } });
+    socket
+        .send(Message::text(init.to_string()))
+        .await
+        .expect("sent");
+    let ack = socket.next().await.expect("a message").expect("text");
+    assert!(
+        ack.to_text().expect("text").contains("connection_ack"),
+        "{ack}"
+    );
+
+    server.signal(Signal::SIGTERM);
+
+    let close = timeout(PATIENCE, async {
+        while let Some(Ok(message)) = socket.next().await {
+            if let Message::Close(frame) = message {
+                return frame;
+            }
+        }
+        None
+    })
+    .await
+    .expect("a close in time");
+    assert_eq!(close.expect("a close frame").code, CloseCode::Restart);
+    let (code, said) = server.ended().await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("did not end in time"), "{said}");
 }
 
 #[tokio::test]

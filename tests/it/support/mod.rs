@@ -4,6 +4,7 @@
 mod api;
 mod database;
 mod model;
+pub mod program;
 mod replica;
 
 use std::{future::Future, time::Duration};

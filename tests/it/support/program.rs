@@ -1,0 +1,145 @@
+use std::{
+    net::SocketAddr,
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use secrecy::ExposeSecret;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    process::{Child, ChildStdout, Command},
+    time::timeout,
+};
+
+use super::TestDatabase;
+
+/// Nothing here takes long; this only keeps a broken test from hanging.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The program in a folder of its own, with no environment but what a test gives it.
+pub struct Program {
+    folder: TempDir,
+    command: Command,
+}
+
+impl Program {
+    pub fn new(arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loquat"));
+        command
+            .args(arguments)
+            .env_clear()
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        Self { folder, command }
+    }
+
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    pub fn database(self, test: &TestDatabase) -> Self {
+        let url = test.url.expose_secret().to_owned();
+        self.variable("DATABASE_URL", &url)
+    }
+
+    pub fn file(self, name: &str, text: &str) -> Self {
+        std::fs::write(self.folder.path().join(name), text).expect("a file");
+        self
+    }
+
+    pub async fn output(mut self) -> Output {
+        timeout(PATIENCE, self.command.output())
+            .await
+            .expect("the program ends by itself")
+            .expect("the program runs")
+    }
+
+    /// The one line of a start that was refused.
+    pub async fn refusal(self) -> String {
+        let output = self.output().await;
+        let errors = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(2), "{errors}");
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{errors}");
+        errors
+            .trim_end()
+            .strip_prefix("loquat: ")
+            .unwrap_or_else(|| panic!("{errors}"))
+            .to_owned()
+    }
+
+    /// A server that is up, on a port that the system chose.
+    pub async fn serve(self) -> Server {
+        let mut program = self.variable("LOQUAT_BIND", "127.0.0.1:0");
+        let mut child = program.command.spawn().expect("the program runs");
+        let mut output = BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        timeout(PATIENCE, output.read_line(&mut line))
+            .await
+            .expect("a first line in time")
+            .expect("text");
+        Server {
+            first_line: line,
+            child,
+            output,
+            folder: program.folder,
+        }
+    }
+}
+
+pub struct Server {
+    pub first_line: String,
+    child: Child,
+    output: BufReader<ChildStdout>,
+    folder: TempDir,
+}
+
+impl Server {
+    /// As the first line names it.
+    pub fn address(&self) -> SocketAddr {
+        let (_, rest) = self
+            .first_line
+            .split_once("127.0.0.1:")
+            .unwrap_or_else(|| panic!("{}", self.first_line));
+        let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        SocketAddr::from(([127, 0, 0, 1], port.parse().expect("a port")))
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address())
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let id = self.child.id().expect("still running");
+        let id = i32::try_from(id).expect("a process id");
+        kill(Pid::from_raw(id), signal).expect("a signal is sent");
+    }
+
+    /// The exit code, and what else it said on standard output.
+    pub async fn ended(mut self) -> (Option<i32>, String) {
+        let mut rest = String::new();
+        timeout(PATIENCE, self.output.read_to_string(&mut rest))
+            .await
+            .expect("the program ends")
+            .expect("text");
+        let status = self.child.wait().await.expect("an end");
+        drop(self.folder);
+        (status.code(), rest)
+    }
+}
+
+pub fn client() -> reqwest::Client {
+    // The process that runs the tests has no provider of its own yet.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    reqwest::Client::new()
+}
