@@ -12,7 +12,7 @@ import { credentialHeaders, getCredential, setCredential, useCredential } from "
 import logo from "../loquat.svg";
 import { SignInForm } from "../SignInForm";
 import { Companion } from "./Companion";
-import { defaultTabs } from "./tabs";
+import { defaultTabs, type TabDefinition } from "./tabs";
 
 /**
  * Queries and mutations by POST, subscriptions over graphql-transport-ws. Made anew for each
@@ -49,8 +49,20 @@ function parsed(query: string): DocumentNode | undefined {
   }
 }
 
-// Its editors begin with the first tab, except for that tab's variables.
-const isFirstVisit = localStorage.getItem("graphiql:tabState") === null;
+/**
+ * The tab to begin with. GraphiQL stores its tabs under one key and what its editors hold under
+ * others, a moment apart; told nothing, it would mistake a difference for one more tab.
+ */
+function activeTab(): TabDefinition | undefined {
+  try {
+    const { tabs, activeTabIndex } = JSON.parse(localStorage.getItem("graphiql:tabState") ?? "");
+    return tabs[activeTabIndex];
+  } catch {
+    return defaultTabs[0];
+  }
+}
+
+const { query, variables } = activeTab() ?? {};
 
 // The tour runs at once, without a sign-in before it.
 if (signIn === "development" && !getCredential()) setCredential("developer");
@@ -85,7 +97,8 @@ function Page() {
         <GraphiQL
           fetcher={fetcher}
           defaultTabs={defaultTabs}
-          initialVariables={isFirstVisit ? (defaultTabs[0]?.variables ?? undefined) : undefined}
+          initialQuery={query ?? undefined}
+          initialVariables={variables ?? undefined}
           defaultEditorToolsVisibility="variables"
         >
           <Companion />

@@ -118,8 +118,10 @@ query Conversations($first: Int, $after: String) {
 
 const variables = (value: object) => JSON.stringify(value, null, 2);
 
+export type TabDefinition = NonNullable<GraphiQLProps["defaultTabs"]>[number];
+
 /** The tour: a chat from its start to the list, one operation a tab. */
-export const defaultTabs: NonNullable<GraphiQLProps["defaultTabs"]> = [
+export const defaultTabs: TabDefinition[] = [
   { query: startChat, variables: variables({ input: { message: "What can you do?" } }) },
   { query: messageStream, variables: variables({ messageId: "" }) },
   {
