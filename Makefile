@@ -1,0 +1,72 @@
+# Needs Rust, Node 20.19 or newer and Python 3; fetches everything else. `make deps` installs what the tests need beyond that.
+
+SHELL := /bin/bash
+ARGS ?=
+DENY := .deps/bin/cargo-deny
+PAGE := playground/dist/index.html
+PAGE_SOURCES := $(shell find playground -type f -not -path '*/node_modules/*' -not -path '*/dist/*')
+NPM := npm --no-audit --no-fund --loglevel=error
+
+.PHONY: run build test deps page postgres schema fmt lint docs test-rust test-clients test-browser test-licenses
+
+## run: page, database and server, on http://127.0.0.1:8000 (ARGS="--bind 127.0.0.1:9000 …")
+run: page postgres
+	cargo run --quiet -- $(ARGS)
+
+## build: target/release/loquat, page embedded
+build: page postgres
+	cargo build --release
+
+## test: everything that CI runs
+test: lint docs test-rust test-clients test-browser test-licenses
+
+## deps: what the tests need, beyond Rust, Node and Python (Debian packages as root)
+deps:
+	scripts/deps.sh
+
+## page: the web page, where its sources have changed
+page: $(PAGE)
+
+$(PAGE): $(PAGE_SOURCES)
+	cd playground && $(NPM) ci && $(NPM) run build
+	touch $@
+
+## postgres: a PostgreSQL for the private cluster and the tests
+postgres:
+	python3 scripts/fetch.py postgres
+
+## schema: schema.graphql, from the server
+schema: page
+	cargo run --quiet -- schema > schema.graphql.new
+	mv schema.graphql.new schema.graphql
+
+fmt:
+	cargo fmt
+
+lint: page
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+
+docs: page
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+
+test-rust: page postgres tests/clients/node_modules
+	cargo nextest run $(if $(CI),--profile ci)
+
+test-clients: page postgres tests/clients/node_modules
+	cargo build
+	cd tests/clients && $(NPM) test
+
+test-browser: page postgres tests/browser/node_modules
+	cargo build
+	cd tests/browser && $(NPM) test
+
+test-licenses: $(DENY)
+	$(DENY) --all-features check bans licenses sources
+
+$(DENY):
+	python3 scripts/fetch.py cargo-deny
+
+%/node_modules: %/package-lock.json
+	cd $* && $(NPM) ci
+	touch $@
