@@ -9,6 +9,7 @@
 //! This folder knows rows and keys. It must not know GraphQL, providers or what a rule of the
 //! chat is.
 
+pub mod cluster;
 mod connect;
 mod conversations;
 mod error;
