@@ -8,6 +8,7 @@ mod http;
 mod idempotency;
 mod isolation;
 mod llm;
+mod migrations;
 mod mini;
 mod provider;
 mod replicas;
