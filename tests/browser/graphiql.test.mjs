@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { contentOf, launchChromium, openProfile, skip } from "./browser.mjs";
-import { startLoquat } from "./server.mjs";
+import { startLoquat } from "../server.mjs";
 
 describe("GraphiQL", { skip }, () => {
   let server;

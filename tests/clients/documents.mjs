@@ -1,0 +1,77 @@
+/** What the tests ask, as a front end would. */
+
+export const START_CHAT = /* GraphQL */ `
+  mutation StartChat($message: String!) {
+    startChat(input: { message: $message }) {
+      conversation {
+        id
+      }
+      reply {
+        id
+        status
+      }
+    }
+  }
+`;
+
+export const SEND_MESSAGE = /* GraphQL */ `
+  mutation SendMessage($conversationId: ID!, $content: String!) {
+    sendMessage(input: { conversationId: $conversationId, content: $content }) {
+      userMessage {
+        id
+        content
+      }
+      reply {
+        id
+        status
+      }
+    }
+  }
+`;
+
+export const CONVERSATION = /* GraphQL */ `
+  query Conversation($id: ID!) {
+    viewer {
+      id
+      externalId
+      conversation(id: $id) {
+        id
+        messages {
+          nodes {
+            id
+            role
+            status
+            content
+          }
+        }
+      }
+    }
+  }
+`;
+
+export const MESSAGE_STREAM = /* GraphQL */ `
+  subscription MessageStream($messageId: ID!) {
+    messageStream(messageId: $messageId) {
+      __typename
+      ... on MessageChanged {
+        message {
+          id
+          status
+          content
+        }
+      }
+      ... on MessageDelta {
+        messageId
+        offset
+        text
+      }
+      ... on MessageFinished {
+        message {
+          id
+          status
+          content
+        }
+      }
+    }
+  }
+`;

@@ -1,0 +1,258 @@
+/** The same chat through any client library, as its users write it. */
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { after, before, describe, it } from "node:test";
+import { startLoquat } from "../server.mjs";
+import { CONVERSATION, MESSAGE_STREAM, SEND_MESSAGE, START_CHAT } from "./documents.mjs";
+import { Feed } from "./feed.mjs";
+import { startProvider } from "./provider.mjs";
+import { startProxy } from "./proxy.mjs";
+
+/** What a test may take at most. The libraries wait up to 4 s before they connect again. */
+const timeout = 40_000;
+
+// Letters of two and more code units, wherever an offset may go wrong.
+const HELLO = ["Grüße, ", "世界 ", "👩‍👩‍👧‍👦", "! "];
+const MORE = ["𝒜 further ", "𠀋", " piece ", "of e\u0301", "\r\n"];
+const END = ["| `😀` |", "\n", "🚀"];
+
+/**
+ * What the tests do with a library.
+ *
+ * @typedef {object} Client
+ * @property {(document: string, variables: object) => Promise<object>} query its data, not from a cache
+ * @property {(document: string, variables: object) => Promise<object>} mutate its data
+ * @property {(document: string, variables: object, sink: object) => () => void} subscribe data, to a sink
+ * @property {() => void} close
+ */
+
+/**
+ * @param {string} name
+ * @param {(way: { url: string, socketUrl: string, credential: object }) => Client} open
+ * @param {(tools: object) => void} [more] tests of this library alone
+ */
+export function describeClient(name, open, more) {
+  describe(name, { concurrency: true, timeout }, () => {
+    let provider;
+    let server;
+
+    before(async () => {
+      provider = await startProvider();
+      server = await startLoquat({
+        ...provider.settings,
+        JWT_LEEWAY_SECONDS: "0",
+        // A reply that a failed test has left unanswered.
+        LOQUAT_SHUTDOWN_GRACE_SECONDS: "0",
+      });
+    });
+
+    after(async () => {
+      await server?.stop();
+      await provider?.stop();
+    });
+
+    const token = async (user, ttl) => `Bearer ${await server.token(user, ttl)}`;
+
+    /** A question of a new user, with the answer in the test's hand. */
+    function prepare() {
+      const question = `Question ${randomUUID()}`;
+      return { question, answer: provider.answer(question) };
+    }
+
+    /** A new user, and a way to their server that can be cut. */
+    async function arrive(t) {
+      const user = `user-${randomUUID()}`;
+      const proxy = await startProxy(server.url);
+      t.after(() => proxy.stop());
+      return {
+        user,
+        proxy,
+        /** One of their devices. Its sockets go by the proxy. */
+        open(credential = { "X-User-Id": user }, openClient = open) {
+          const client = openClient({
+            url: `${server.url}/graphql`,
+            socketUrl: `${proxy.url.replace("http", "ws")}/graphql`,
+            credential,
+          });
+          t.after(() => client.close());
+          return client;
+        },
+      };
+    }
+
+    /** What the server has stored, asked with no library at all. */
+    async function stored(user, conversation) {
+      const response = await fetch(`${server.url}/graphql`, {
+        method: "POST",
+        headers: { "content-type": "application/json", "x-user-id": user },
+        body: JSON.stringify({ query: CONVERSATION, variables: { id: conversation.id } }),
+      });
+      const { data } = await response.json();
+      return data.viewer.conversation.messages.nodes;
+    }
+
+    for (const [how, credentialOf] of [
+      ["name", (user) => ({ "X-User-Id": user })],
+      ["JWT", async (user) => ({ Authorization: await token(user) })],
+    ]) {
+      it(`chats, signed in by ${how}`, async (t) => {
+        const { user, open } = await arrive(t);
+        const client = open(await credentialOf(user));
+
+        const { question, answer } = prepare();
+        const { conversation, reply } = await startChat(client, question);
+        const feed = follow(client, reply);
+        answer.write(...HELLO);
+        await feed.untilContent(answer.text);
+        answer.end();
+        assertWhole(feed, await feed.finished(), reply, answer);
+
+        const next = prepare();
+        const second = await sendMessage(client, conversation, next.question);
+        const secondFeed = follow(client, second);
+        next.answer.write(...END);
+        next.answer.end();
+        assertWhole(secondFeed, await secondFeed.finished(), second, next.answer);
+
+        const { viewer } = await client.query(CONVERSATION, { id: conversation.id });
+        assert.equal(viewer.externalId, user);
+        const messages = viewer.conversation.messages.nodes;
+        assert.deepEqual(
+          messages.map(({ role, status, content }) => [role, status, content]),
+          [
+            ["USER", "COMPLETED", question],
+            ["ASSISTANT", "COMPLETED", answer.text],
+            ["USER", "COMPLETED", next.question],
+            ["ASSISTANT", "COMPLETED", next.answer.text],
+          ],
+        );
+      });
+    }
+
+    it("has the exact text after a cut in mid-reply", async (t) => {
+      const { user, proxy, open } = await arrive(t);
+      const client = open();
+      const { question, answer } = prepare();
+      const { conversation, reply } = await startChat(client, question);
+      const feed = follow(client, reply);
+      for (const token of HELLO) {
+        answer.write(token);
+        await feed.untilContent(answer.text);
+      }
+
+      const { connections } = proxy;
+      proxy.cut();
+      answer.write(...MORE);
+      await feed.untilContent(answer.text);
+      assert.equal(proxy.connections, connections + 1);
+
+      answer.write(...END);
+      answer.end();
+      assertWhole(feed, await feed.finished(), reply, answer);
+      assert.equal((await stored(user, conversation)).at(-1).content, feed.content);
+    });
+
+    it("has the exact text of a reply that ended while the socket was cut", async (t) => {
+      const { user, proxy, open } = await arrive(t);
+      const client = open();
+      const { question, answer } = prepare();
+      const { conversation, reply } = await startChat(client, question);
+      const feed = follow(client, reply);
+      answer.write(...HELLO);
+      await feed.untilContent(answer.text);
+
+      const { connections } = proxy;
+      proxy.cut();
+      answer.write(...MORE, ...END);
+      answer.end();
+      assertWhole(feed, await feed.finished(), reply, answer);
+      assert.equal(proxy.connections, connections + 1);
+      assert.equal((await stored(user, conversation)).at(-1).content, feed.content);
+    });
+
+    it("has the exact text twice at once", async (t) => {
+      const { open } = await arrive(t);
+      const client = open();
+      const { question, answer } = prepare();
+      const { reply } = await startChat(client, question);
+      const feeds = [follow(client, reply), follow(client, reply)];
+      answer.write(...HELLO);
+      for (const feed of feeds) await feed.untilContent(answer.text);
+      answer.write(...END);
+      answer.end();
+      for (const feed of feeds) assertWhole(feed, await feed.finished(), reply, answer);
+    });
+
+    it("has the exact text late, on two devices, again, and once it has ended", async (t) => {
+      const { open } = await arrive(t);
+      const first = open();
+      const second = open();
+      const { question, answer } = prepare();
+      const { reply } = await startChat(first, question);
+
+      answer.write(...HELLO);
+      const early = follow(first, reply);
+      await early.untilContent(answer.text);
+      const late = follow(second, reply);
+      await late.untilContent(answer.text);
+      // Late: the text so far comes whole.
+      assert.deepEqual(
+        late.events.slice(0, 2).map(({ __typename, offset, text }) => [__typename, offset, text]),
+        [
+          ["MessageChanged", undefined, undefined],
+          ["MessageDelta", 0, answer.text],
+        ],
+      );
+
+      early.leave();
+      answer.write(...MORE);
+      await late.untilContent(answer.text);
+      const again = follow(first, reply);
+      await again.untilContent(answer.text);
+
+      answer.write(...END);
+      answer.end();
+      for (const feed of [late, again]) assertWhole(feed, await feed.finished(), reply, answer);
+      // Who left has heard no more.
+      assert.equal(early.content, HELLO.join(""));
+
+      const after = follow(first, reply);
+      assertWhole(after, await after.finished(), reply, answer);
+      assert.deepEqual(
+        // urql hands out the last one again at the end.
+        after.events.slice(0, 3).map(({ __typename }) => __typename),
+        ["MessageChanged", "MessageDelta", "MessageFinished"],
+      );
+    });
+
+    more?.({ arrive, prepare, stored, token });
+  });
+}
+
+export async function startChat(client, message) {
+  const { startChat } = await client.mutate(START_CHAT, { message });
+  return startChat;
+}
+
+async function sendMessage(client, conversation, content) {
+  const variables = { conversationId: conversation.id, content };
+  const { sendMessage } = await client.mutate(SEND_MESSAGE, variables);
+  return sendMessage.reply;
+}
+
+export function follow(client, reply) {
+  const feed = new Feed();
+  const next = ({ messageStream }) => feed.next(messageStream);
+  const error = (failure) => feed.error(failure);
+  const complete = () => feed.complete();
+  feed.leave = client.subscribe(MESSAGE_STREAM, { messageId: reply.id }, { next, error, complete });
+  return feed;
+}
+
+/** The deltas, the last event and the model agree on the text. */
+export function assertWhole(feed, finished, reply, answer) {
+  assert.deepEqual(
+    { id: finished.id, status: finished.status, content: finished.content, deltas: feed.content },
+    { id: reply.id, status: "COMPLETED", content: answer.text, deltas: answer.text },
+  );
+}
