@@ -3,7 +3,7 @@ use std::{io, net::SocketAddr};
 use crate::{
     auth::AuthSetupError,
     config::{Origin, Settings, names},
-    db::DatabaseSetupError,
+    db::{DatabaseSetupError, cluster::ClusterError},
     llm::openai::OpenAiError,
 };
 
@@ -25,8 +25,8 @@ pub enum StartError {
         setting: Origin,
         source: DatabaseSetupError,
     },
-    #[error("DATABASE_URL is not set; name a PostgreSQL 15 or newer")]
-    NoDatabase,
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     #[error(transparent)]
     SignIn(#[from] AuthSetupError),
     #[error("the model's server: {0}")]

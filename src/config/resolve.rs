@@ -106,23 +106,9 @@ fn database(sources: &Sources) -> Result<DatabaseSettings, SettingsError> {
         (Some(found), _) | (None, Some(found)) => Some(database_url(&found)?),
         (None, None) => None,
     };
-    let postgres_bin = sources.find(&names::POSTGRES_BIN);
-    if let Some(found) = &postgres_bin {
-        let folder = PathBuf::from(&found.value);
-        if !folder.join("postgres").is_file() || !folder.join("initdb").is_file() {
-            return Err(invalid(
-                found,
-                format!(
-                    "{} does not hold the programs postgres and initdb; name the bin folder of a \
-                     PostgreSQL 15 or newer",
-                    folder.display()
-                ),
-            ));
-        }
-    }
     Ok(DatabaseSettings {
         url,
-        postgres_bin: postgres_bin.map(|found| PathBuf::from(found.value)),
+        postgres_bin: path(sources, &names::POSTGRES_BIN),
         max_connections: number(sources, &names::DATABASE_CONNECTIONS, 2..=1000, 10)?,
         named_statements: one_of(
             sources,

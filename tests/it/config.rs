@@ -262,10 +262,6 @@ fn each_wrong_variable_is_one_line_that_names_it_and_the_mend() {
             "DATABASE_URL and SUPABASE_DB_URL contradict each other: they name different databases; keep one of them",
         ),
         (
-            &[("LOQUAT_POSTGRES_BIN", "/nowhere")],
-            "LOQUAT_POSTGRES_BIN: /nowhere does not hold the programs postgres and initdb; name the bin folder of a PostgreSQL 15 or newer",
-        ),
-        (
             &[("LOQUAT_DATABASE_CONNECTIONS", "1")],
             "LOQUAT_DATABASE_CONNECTIONS: `1` is not a whole number from 2 to 1000",
         ),

@@ -15,8 +15,18 @@ use uuid::Uuid;
 
 use crate::support::{
     TestDatabase,
-    program::{PATIENCE, Program, client},
+    program::{PATIENCE, Program, Server, client},
 };
+
+/// The status and the JSON of a GET.
+async fn answer_of(server: &Server, path: &str) -> (u16, serde_json::Value) {
+    let answer = client()
+        .get(server.url(path))
+        .send()
+        .await
+        .expect("an answer");
+    (answer.status().as_u16(), answer.json().await.expect("JSON"))
+}
 
 #[tokio::test]
 async fn a_bad_database_url_is_refused() {
@@ -191,31 +201,19 @@ async fn a_server_says_where_it_is_answers_and_stops_at_a_signal() {
         let test = TestDatabase::create().await;
         let server = Program::new(&[]).database(&test).serve().await;
         assert!(
-            server.first_line.starts_with("Loquat ")
-                && server.first_line.contains(&format!(
+            server.running.starts_with("Loquat ")
+                && server.running.contains(&format!(
                     "is running on http://{} in development",
                     server.address()
                 )),
             "{}",
-            server.first_line
+            server.running
         );
 
-        let client = client();
-        let get = async |path: &str| {
-            let answer = client
-                .get(server.url(path))
-                .send()
-                .await
-                .expect("an answer");
-            (
-                answer.status().as_u16(),
-                answer.json::<serde_json::Value>().await.expect("JSON"),
-            )
-        };
-        assert_eq!(get("/health/live").await.0, 200);
-        let (status, body) = get("/health/ready").await;
+        assert_eq!(answer_of(&server, "/health/live").await.0, 200);
+        let (status, body) = answer_of(&server, "/health/ready").await;
         assert_eq!((status, &body["status"]), (200, &"ready".into()), "{body}");
-        assert_eq!(get("/nowhere").await.0, 404);
+        assert_eq!(answer_of(&server, "/nowhere").await.0, 404);
 
         server.signal(signal);
         let (code, said) = server.ended().await;
@@ -226,6 +224,43 @@ async fn a_server_says_where_it_is_answers_and_stops_at_a_signal() {
         assert!(!said.contains("DATABASE_URL"), "{said}");
         assert!(said.contains("stopped"), "{said}");
     }
+}
+
+#[tokio::test]
+async fn without_a_database_there_is_a_private_one_that_commands_share() {
+    let server = Program::new(&[]).serve().await;
+    let (status, _) = answer_of(&server, "/health/ready").await;
+    assert_eq!(status, 200);
+
+    let migrate = server
+        .beside(&["migrate", "status"])
+        .output()
+        .await
+        .expect("the program runs");
+    let listed = String::from_utf8(migrate.stdout).expect("text");
+    assert!(
+        !listed.is_empty() && listed.lines().all(|line| line.ends_with(" applied")),
+        "{listed}"
+    );
+    let second = server
+        .beside(&["--bind", "127.0.0.1:0"])
+        .output()
+        .await
+        .expect("the program runs");
+    assert_eq!(second.status.code(), Some(2));
+    let refusal = String::from_utf8(second.stderr).expect("text");
+    assert!(
+        refusal.starts_with("loquat: LOQUAT_DATA_DIR: ") && refusal.lines().count() == 1,
+        "{refusal}"
+    );
+
+    server.signal(Signal::SIGTERM);
+    let (code, said) = server.ended().await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("database   PostgreSQL ") && said.contains("-> DATABASE_URL"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
@@ -333,7 +368,7 @@ async fn a_server_in_production_logs_json_from_its_first_line() {
         .variable("JWT_SECRET_KEY", "hunter2-and-more-than-32-bytes-of-it")
         .serve()
         .await;
-    let first: serde_json::Value = serde_json::from_str(&server.first_line).expect("JSON");
+    let first: serde_json::Value = serde_json::from_str(&server.running).expect("JSON");
     assert_eq!(first["message"], "loquat is running");
     assert_eq!(first["environment"], "production");
 

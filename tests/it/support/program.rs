@@ -84,12 +84,18 @@ impl Program {
         let mut child = program.command.spawn().expect("the program runs");
         let mut output = BufReader::new(child.stdout.take().expect("piped"));
         let mut line = String::new();
-        timeout(PATIENCE, output.read_line(&mut line))
-            .await
-            .expect("a first line in time")
-            .expect("text");
+        timeout(PATIENCE, async {
+            // Before it there may be a word on a private database that is being made.
+            while !line.contains("is running") {
+                line.clear();
+                let read = output.read_line(&mut line).await.expect("text");
+                assert_ne!(read, 0, "the server ended before it was up");
+            }
+        })
+        .await
+        .expect("a server in time");
         Server {
-            first_line: line,
+            running: line,
             child,
             output,
             folder: program.folder,
@@ -98,19 +104,19 @@ impl Program {
 }
 
 pub struct Server {
-    pub first_line: String,
+    pub running: String,
     child: Child,
     output: BufReader<ChildStdout>,
     folder: TempDir,
 }
 
 impl Server {
-    /// As the first line names it.
+    /// As its first words name it.
     pub fn address(&self) -> SocketAddr {
         let (_, rest) = self
-            .first_line
+            .running
             .split_once("127.0.0.1:")
-            .unwrap_or_else(|| panic!("{}", self.first_line));
+            .unwrap_or_else(|| panic!("{}", self.running));
         let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
         SocketAddr::from(([127, 0, 0, 1], port.parse().expect("a port")))
     }
@@ -123,6 +129,17 @@ impl Server {
         let id = self.child.id().expect("still running");
         let id = i32::try_from(id).expect("a process id");
         kill(Pid::from_raw(id), signal).expect("a signal is sent");
+    }
+
+    /// The program again, in the same folder.
+    pub fn beside(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loquat"));
+        command
+            .args(arguments)
+            .env_clear()
+            .current_dir(self.folder.path())
+            .kill_on_drop(true);
+        command
     }
 
     /// The exit code, and what else it said on standard output.
