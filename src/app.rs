@@ -22,7 +22,10 @@ use crate::{
     chat::{Chat, Timing},
     config::{Environment, Settings, names},
     db::Database,
-    graphql::guard::{Guard, Limits},
+    graphql::{
+        self,
+        guard::{Guard, Limits},
+    },
     http::{
         self, Health,
         graphql::{ChatBackend, Endpoint, Options, Timing as SocketTiming},
@@ -152,9 +155,9 @@ impl Services {
             lifecycle.clone(),
         );
         let accounts = Accounts::new(authenticator, database.clone());
-        let guard = Guard::new(Limits::default());
+        let guard = Guard::new(Limits::default(), &graphql::sdl());
         let endpoint = Endpoint::new(
-            ChatBackend::new(chat.clone(), accounts, &guard),
+            ChatBackend::new(chat.clone(), accounts),
             guard,
             lifecycle.clone(),
             Options {

@@ -1,7 +1,7 @@
 use async_graphql::{Context, ID, Object};
 
 use super::{
-    ApiError,
+    ApiError, List,
     context::{chat, request_context},
     types::{Model, Node, Viewer, load_nodes},
 };
@@ -37,7 +37,7 @@ impl Query {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "At most 100 ids of anything that implements Node.")] ids: Vec<ID>,
-    ) -> Result<Vec<Option<Result<Node, ApiError>>>, ApiError> {
+    ) -> Result<List<Option<Result<Node, ApiError>>>, ApiError> {
         if ids.len() > MOST_NODES {
             return Err(ApiError::bad_input(
                 "ids",
@@ -50,7 +50,7 @@ impl Query {
 
     /// The models that `startChat`, `updateConversation` and `sendMessage` may name, the default
     /// first.
-    async fn models(&self, context: &Context<'_>) -> Result<Vec<Model>, ApiError> {
+    async fn models(&self, context: &Context<'_>) -> Result<List<Model>, ApiError> {
         request_context(context)?;
         let models = chat(context).models();
         Ok(models

@@ -10,6 +10,7 @@ mod isolation;
 mod llm;
 mod migrations;
 mod mini;
+mod null_propagation;
 mod provider;
 mod replicas;
 mod reply;

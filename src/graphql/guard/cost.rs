@@ -8,11 +8,11 @@ use std::collections::HashMap;
 use async_graphql::{
     Name, Positioned, Value, Variables,
     parser::types::{
-        ExecutableDocument, Field, FragmentDefinition, OperationDefinition, OperationType,
-        Selection, SelectionSet,
+        ExecutableDocument, Field, FragmentDefinition, OperationDefinition, Selection, SelectionSet,
     },
-    registry::{MetaField, MetaType, MetaTypeName, Registry},
 };
+
+use super::types::{self, Types};
 
 /// The entries of a page that names no size, and the most that a page may have.
 const DEFAULT_PAGE: u64 = 20;
@@ -23,30 +23,26 @@ const UNPAGED_LIST: u64 = 10;
 
 /// The cost of an operation, and how many selections were looked at to find it.
 pub(super) fn of(
-    registry: &Registry,
+    types: &Types,
     document: &ExecutableDocument,
     operation: &OperationDefinition,
     variables: &Variables,
 ) -> (u64, u64) {
-    let root = match operation.ty {
-        OperationType::Query => Some(registry.query_type.as_str()),
-        OperationType::Mutation => registry.mutation_type.as_deref(),
-        OperationType::Subscription => registry.subscription_type.as_deref(),
-    };
     let mut pricing = Pricing {
-        registry,
+        types,
         fragments: &document.fragments,
         operation,
         variables,
         known: HashMap::new(),
         visited: 0,
     };
+    let root = types.root(operation.ty).map(Name::as_str);
     let cost = pricing.set(&operation.selection_set, root);
     (cost, pricing.visited)
 }
 
 struct Pricing<'a> {
-    registry: &'a Registry,
+    types: &'a Types,
     fragments: &'a HashMap<Name, Positioned<FragmentDefinition>>,
     operation: &'a OperationDefinition,
     variables: &'a Variables,
@@ -94,24 +90,18 @@ impl<'a> Pricing<'a> {
         if field.name.node.starts_with("__") {
             return 1;
         }
-        let registry = self.registry;
+        let types = self.types;
         // A field that does not exist is for validation to report.
-        let Some(meta) = parent
-            .and_then(|parent| registry.types.get(parent))
-            .and_then(|parent| fields_of(parent, &field.name.node))
-        else {
+        let Some(known) = parent.and_then(|parent| types.field(parent, &field.name.node)) else {
             return 1;
         };
-        let below = self.set(
-            &field.selection_set,
-            Some(MetaTypeName::concrete_typename(&meta.ty)),
-        );
-        let entries = self.entries(field, meta, parent);
+        let below = self.set(&field.selection_set, Some(&known.base));
+        let entries = self.entries(field, known, parent);
         below.saturating_mul(entries).saturating_add(1)
     }
 
-    fn entries(&self, field: &Field, meta: &MetaField, parent: Option<&str>) -> u64 {
-        if meta.args.contains_key("first") || meta.args.contains_key("last") {
+    fn entries(&self, field: &Field, known: &types::Field, parent: Option<&str>) -> u64 {
+        if known.is_paged {
             return ["first", "last"]
                 .iter()
                 .find_map(|name| match self.argument(field, name)? {
@@ -121,10 +111,10 @@ impl<'a> Pricing<'a> {
                 .unwrap_or(DEFAULT_PAGE)
                 .min(LARGEST_PAGE);
         }
-        if !MetaTypeName::create(&meta.ty).is_list() {
+        if !known.is_list {
             return 1;
         }
-        if meta.args.contains_key("ids") {
+        if known.is_by_ids {
             return match self.argument(field, "ids") {
                 Some(Value::List(ids)) => ids.len() as u64,
                 _ => 1,
@@ -156,12 +146,5 @@ impl<'a> Pricing<'a> {
                     .ok_or(())
             })
             .ok()
-    }
-}
-
-fn fields_of<'a>(parent: &'a MetaType, name: &str) -> Option<&'a MetaField> {
-    match parent {
-        MetaType::Object { fields, .. } | MetaType::Interface { fields, .. } => fields.get(name),
-        _ => None,
     }
 }

@@ -4,19 +4,19 @@
 //! lines of fragments that spread each other twice keep it busy for hours. Here each token and
 //! each fragment is looked at once, whatever the document does.
 //!
-//! [`Guard::read`] needs no schema and comes first: it is the only way from text to a document,
-//! for every transport. [`Guard::extension`] is its second half, which knows the types: it prices
-//! pages, checks variables and holds subscriptions to one root field.
+//! [`Guard::read`] needs no schema: it is the only way from text to a document, for every
+//! transport. [`Guard::check`] comes second and knows the types: it prices pages, checks variables
+//! and holds subscriptions to one root field.
 //!
 //! Invariant: the work for a document is linear in its tokens, and [`Guard::work`] counts it.
 //! It must not know who asks.
 
 mod cost;
 mod expansion;
-mod extension;
 mod lexer;
 mod refusal;
 mod subscription;
+mod types;
 mod variables;
 
 use std::sync::{
@@ -25,14 +25,17 @@ use std::sync::{
 };
 
 use async_graphql::{
-    ServerError,
-    parser::{parse_query, types::ExecutableDocument},
+    Positioned, ServerError, Variables,
+    parser::{
+        parse_query,
+        types::{DocumentOperations, ExecutableDocument, OperationDefinition, OperationType},
+    },
 };
 
-pub use extension::GuardExtension;
 pub use refusal::Limit;
 
 use refusal::Refusal;
+use types::Types;
 
 /// The most that one document may hold. Counts are taken after fragments are expanded, over all
 /// operations of the document, because validation walks all of them.
@@ -84,22 +87,29 @@ impl Default for Limits {
 }
 
 /// One per process; clones share their limits and their counter.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Guard {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     limits: Limits,
+    types: Types,
     work: AtomicU64,
 }
 
 impl Guard {
-    pub fn new(limits: Limits) -> Self {
+    /// For the schema that this text describes.
+    ///
+    /// # Panics
+    ///
+    /// When it describes none.
+    pub fn new(limits: Limits, sdl: &str) -> Self {
         Self {
             inner: Arc::new(Inner {
                 limits,
+                types: Types::of(sdl),
                 work: AtomicU64::new(0),
             }),
         }
@@ -116,9 +126,37 @@ impl Guard {
         Ok(document)
     }
 
-    /// The half that knows the schema, to be given to the schema's builder.
-    pub fn extension(&self) -> GuardExtension {
-        GuardExtension::new(self.clone())
+    /// Checks what the operation that is to run asks for, and returns the document to run: this
+    /// one, but for a subscription whose root field stands in a fragment. That no operation has
+    /// the name is for the caller to say.
+    pub fn check(
+        &self,
+        document: ExecutableDocument,
+        name: Option<&str>,
+        given: &Variables,
+    ) -> Result<ExecutableDocument, ServerError> {
+        let types = &self.inner.types;
+        let Some(operation) = operation(&document, name) else {
+            return Ok(document);
+        };
+        variables::check(types, &operation.node, given)?;
+        let (cost, visited) = cost::of(types, &document, &operation.node, given);
+        self.count(visited);
+        if cost > self.limits().cost {
+            return Err(Refusal::Limit {
+                limit: Limit::Cost,
+                value: self.limits().cost,
+                at: Some(operation.pos),
+            }
+            .into());
+        }
+        if operation.node.ty == OperationType::Subscription {
+            let root = types.root(OperationType::Subscription);
+            if let Some(lifted) = subscription::with_one_root_field(&document, name, root)? {
+                return Ok(lifted);
+            }
+        }
+        Ok(document)
     }
 
     /// Tokens and syntax nodes looked at since the process began.
@@ -132,6 +170,22 @@ impl Guard {
 
     fn count(&self, steps: u64) {
         self.inner.work.fetch_add(steps, Ordering::Relaxed);
+    }
+}
+
+/// The operation that the request names, or the only one.
+pub fn operation<'a>(
+    document: &'a ExecutableDocument,
+    name: Option<&str>,
+) -> Option<&'a Positioned<OperationDefinition>> {
+    match (&document.operations, name) {
+        (DocumentOperations::Single(operation), None) => Some(operation),
+        (DocumentOperations::Single(_), Some(_)) => None,
+        (DocumentOperations::Multiple(operations), Some(name)) => operations.get(name),
+        (DocumentOperations::Multiple(operations), None) if operations.len() == 1 => {
+            operations.values().next()
+        }
+        (DocumentOperations::Multiple(_), None) => None,
     }
 }
 

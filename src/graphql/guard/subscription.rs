@@ -10,15 +10,15 @@ use async_graphql::{
     },
 };
 
-use super::{Refusal, extension::select};
+use super::{Refusal, operation};
 
 /// The document to run in place of this one, if it has to be another.
 pub(super) fn with_one_root_field(
     document: &ExecutableDocument,
     name: Option<&str>,
-    subscription_type: Option<&str>,
+    subscription_type: Option<&Name>,
 ) -> Result<Option<ExecutableDocument>, Refusal> {
-    let Some(operation) = select(document, name) else {
+    let Some(operation) = operation(document, name) else {
         return Ok(None);
     };
     let mut root = Root {
@@ -71,7 +71,7 @@ pub(super) fn with_one_root_field(
 
 struct Root<'a> {
     document: &'a ExecutableDocument,
-    subscription_type: Option<&'a str>,
+    subscription_type: Option<&'a Name>,
     fields: Vec<&'a Positioned<Field>>,
     /// Fragments spread at the root. They apply to the subscription type, so nothing else can
     /// use them.
@@ -122,7 +122,7 @@ impl<'a> Root<'a> {
         Ok(())
     }
 
-    fn enter(&mut self, type_name: &str) {
+    fn enter(&mut self, type_name: &Name) {
         self.foreign |= self.subscription_type != Some(type_name);
     }
 }

@@ -71,10 +71,20 @@ impl Ticks {
     }
 }
 
-fn schema(guard: &Guard) -> Schema<Query, EmptyMutation, Ticks> {
-    Schema::build(Query, EmptyMutation, Ticks)
-        .extension(guard.extension())
-        .finish()
+fn schema() -> Schema<Query, EmptyMutation, Ticks> {
+    Schema::new(Query, EmptyMutation, Ticks)
+}
+
+fn guard() -> Guard {
+    Guard::new(Limits::default(), &schema().sdl())
+}
+
+fn request(query: &str, variables: serde_json::Value) -> Result<Request, ServerError> {
+    let guard = guard();
+    let mut request = Request::new(query).variables(Variables::from_json(variables));
+    let document = guard.check(guard.read(query)?, None, &request.variables)?;
+    request.set_parsed_query(document);
+    Ok(request)
 }
 
 fn extension<'a>(error: &'a ServerError, key: &str) -> Option<&'a Value> {
@@ -92,15 +102,12 @@ fn refused_by(error: &ServerError, limit: &str) {
 }
 
 fn refusal(source: &str) -> ServerError {
-    Guard::default().read(source).expect_err(source)
+    guard().read(source).expect_err(source)
 }
 
 /// The first error that the schema gives, through both halves of the guard.
 async fn answer(query: &str, variables: serde_json::Value) -> Result<Value, ServerError> {
-    let guard = Guard::default();
-    let mut request = Request::new(query).variables(Variables::from_json(variables));
-    request.set_parsed_query(guard.read(query)?);
-    let mut response = schema(&guard).execute(request).await;
+    let mut response = schema().execute(request(query, variables)?).await;
     match response.errors.pop() {
         Some(error) => Err(error),
         None => Ok(response.data),
@@ -121,7 +128,7 @@ fn fan_out(levels: usize) -> String {
 
 #[test]
 fn a_fan_out_of_thirty_fragments_is_refused_with_work_linear_in_its_length() {
-    let guard = Guard::default();
+    let guard = guard();
     let source = fan_out(30);
     let error = guard.read(&source).expect_err("2^30 fields");
     refused_by(&error, "fields");
@@ -182,7 +189,7 @@ fn what_the_limits_allow_does_not_exhaust_a_small_stack() {
     );
     std::thread::Builder::new()
         .stack_size(1 << 20)
-        .spawn(move || Guard::default().read(&source).map(drop))
+        .spawn(move || guard().read(&source).map(drop))
         .expect("a thread")
         .join()
         .expect("no overflow")
@@ -227,7 +234,7 @@ fn repeated_fields_of_an_input_object_are_refused() {
     );
     let error = refusal(r#"query ($f: Filter = {title: "a" title: "b"}) { find(filter: $f) }"#);
     assert!(error.message.contains("title"));
-    Guard::default()
+    guard()
         .read(r#"{ find(filter: {title: title, nested: {title: "b"}}) item { title: name } }"#)
         .expect("each object has its own fields");
 }
@@ -304,10 +311,8 @@ async fn variables_are_refused_with_their_place_and_without_their_value() {
 }
 
 async fn events(query: &str) -> Result<usize, ServerError> {
-    let guard = Guard::default();
-    let mut request = Request::new(query);
-    request.set_parsed_query(guard.read(query)?);
-    let mut responses: Vec<_> = schema(&guard).execute_stream(request).collect().await;
+    let request = request(query, json!({}))?;
+    let mut responses: Vec<_> = schema().execute_stream(request).collect().await;
     match responses
         .iter_mut()
         .find_map(|response| response.errors.pop())
@@ -366,10 +371,11 @@ async fn introspection_passes_as_tools_send_it_and_not_as_a_cycle() {
 
 #[test]
 fn limits_can_be_chosen() {
-    let guard = Guard::new(Limits {
+    let limits = Limits {
         fields: 1,
         ..Limits::default()
-    });
+    };
+    let guard = Guard::new(limits, &schema().sdl());
     guard.read("{ item }").expect("one field");
     refused_by(&guard.read("{ item { name } }").expect_err("two"), "fields");
 }

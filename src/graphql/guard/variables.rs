@@ -6,15 +6,17 @@
 //! never repeats the value: it may be a secret, and it may be long.
 
 use async_graphql::{
-    Pos, Value, Variables,
+    Name, Pos, Value, Variables,
     parser::types::{BaseType, OperationDefinition, Type},
-    registry::{MetaType, MetaTypeName, Registry},
 };
 
-use super::Refusal;
+use super::{
+    Refusal,
+    types::{Input, Kind, Types, base_name},
+};
 
 pub(super) fn check(
-    registry: &Registry,
+    types: &Types,
     operation: &OperationDefinition,
     given: &Variables,
 ) -> Result<(), Refusal> {
@@ -22,8 +24,11 @@ pub(super) fn check(
         let name = &definition.node.name.node;
         let declared = &definition.node.var_type.node;
         let at = definition.pos;
-        if !is_input_type(registry, declared) {
-            // A type that does not exist is for validation to report.
+        if !matches!(
+            types.get(base_name(declared)),
+            Some(Kind::Scalar | Kind::Enum(_) | Kind::Input(_))
+        ) {
+            // That the type does not exist, or is no input type, is for validation to report.
             continue;
         }
         let problem = match given.get(name) {
@@ -34,7 +39,7 @@ pub(super) fn check(
             }
             Some(value) => {
                 let mut path = name.to_string();
-                let Err(problem) = coerce(registry, &declared.to_string(), value, &mut path) else {
+                let Err(problem) = coerce(types, declared, value, &mut path) else {
                     continue;
                 };
                 return Err(invalid(name, path, &problem, at));
@@ -64,91 +69,75 @@ fn invalid(name: &str, path: String, problem: &str, at: Pos) -> Refusal {
 
 /// On an error, `path` is left naming the place. The recursion is as deep as the value, which the
 /// JSON parser bounds.
-fn coerce(
-    registry: &Registry,
-    type_name: &str,
-    value: &Value,
-    path: &mut String,
-) -> Result<(), String> {
-    match (MetaTypeName::create(type_name), value) {
-        (MetaTypeName::NonNull(inner), Value::Null) => {
-            Err(format!("expected \"{inner}!\" not to be null"))
-        }
-        (MetaTypeName::NonNull(inner), value) => coerce(registry, inner, value, path),
-        (_, Value::Null) => Ok(()),
-        (MetaTypeName::List(inner), Value::List(values)) => {
+fn coerce(types: &Types, ty: &Type, value: &Value, path: &mut String) -> Result<(), String> {
+    match (&ty.base, value) {
+        (_, Value::Null) if ty.nullable => Ok(()),
+        (_, Value::Null) => Err(format!("expected type \"{ty}\" not to be null")),
+        (BaseType::List(inner), Value::List(values)) => {
             values.iter().enumerate().try_for_each(|(index, value)| {
                 within(path, &format!("[{index}]"), |path| {
-                    coerce(registry, inner, value, path)
+                    coerce(types, inner, value, path)
                 })
             })
         }
         // A single value stands for a list of one.
-        (MetaTypeName::List(inner), value) => coerce(registry, inner, value, path),
-        (MetaTypeName::Named(name), value) => named(registry, name, value, path),
+        (BaseType::List(inner), value) => coerce(types, inner, value, path),
+        (BaseType::Named(name), value) => named(types, name, value, path),
     }
 }
 
-fn named(registry: &Registry, name: &str, value: &Value, path: &mut String) -> Result<(), String> {
-    match (registry.types.get(name), value) {
-        (Some(MetaType::Scalar { is_valid, .. }), value) => {
-            if is_valid.as_ref().is_none_or(|is_valid| is_valid(value)) {
-                Ok(())
-            } else {
-                Err(format!("it is not of type \"{name}\""))
-            }
-        }
-        (Some(MetaType::Enum { enum_values, .. }), Value::String(member)) => {
-            known_member(name, enum_values.contains_key(member.as_str()))
-        }
-        (Some(MetaType::Enum { enum_values, .. }), Value::Enum(member)) => {
-            known_member(name, enum_values.contains_key(member.as_str()))
-        }
-        (Some(MetaType::Enum { .. }), _) => known_member(name, false),
-        (
-            Some(MetaType::InputObject {
-                input_fields,
-                oneof,
-                ..
-            }),
-            Value::Object(fields),
-        ) => {
-            for key in fields.keys() {
-                if !input_fields.contains_key(key.as_str()) {
-                    return Err(format!("a field is not defined by type \"{name}\""));
-                }
-            }
-            if *oneof && (fields.len() != 1 || fields.values().any(|field| *field == Value::Null)) {
-                return Err(format!("exactly one field of \"{name}\" must be set"));
-            }
-            input_fields
-                .values()
-                .try_for_each(|field| match fields.get(field.name.as_str()) {
-                    Some(value) => within(path, &format!(".{}", field.name), |path| {
-                        coerce(registry, &field.ty, value, path)
-                    }),
-                    None if field.default_value.is_none()
-                        && MetaTypeName::create(&field.ty).is_non_null() =>
-                    {
-                        within(path, &format!(".{}", field.name), |_| {
-                            Err(format!("required type \"{}\" was not provided", field.ty))
-                        })
-                    }
-                    None => Ok(()),
-                })
-        }
-        (Some(MetaType::InputObject { .. }), _) => {
-            Err(format!("expected an object of type \"{name}\""))
-        }
-        _ => Ok(()),
+fn named(types: &Types, name: &Name, value: &Value, path: &mut String) -> Result<(), String> {
+    match (types.get(name), value) {
+        (Some(Kind::Scalar), value) if is_scalar(name, value) => Ok(()),
+        (Some(Kind::Scalar), _) => Err(format!("it is not of type \"{name}\"")),
+        (Some(Kind::Enum(members)), Value::String(member)) if members.contains(&**member) => Ok(()),
+        (Some(Kind::Enum(_)), _) => Err(format!("it is not a value of the enum \"{name}\"")),
+        (Some(Kind::Input(input)), Value::Object(_)) => object(types, name, input, value, path),
+        (Some(Kind::Input(_)), _) => Err(format!("expected an object of type \"{name}\"")),
+        (Some(Kind::Output(_)) | None, _) => Ok(()),
     }
 }
 
-fn known_member(name: &str, known: bool) -> Result<(), String> {
-    if known {
-        Ok(())
-    } else {
-        Err(format!("it is not a value of the enum \"{name}\""))
+fn object(
+    types: &Types,
+    name: &Name,
+    input: &Input,
+    value: &Value,
+    path: &mut String,
+) -> Result<(), String> {
+    let Value::Object(fields) = value else {
+        return Ok(());
+    };
+    if fields.keys().any(|key| !input.fields.contains_key(key)) {
+        return Err(format!("a field of it is not defined by type \"{name}\""));
+    }
+    if input.one_of && (fields.len() != 1 || fields.values().any(|field| *field == Value::Null)) {
+        return Err(format!("exactly one field of \"{name}\" must be set"));
+    }
+    input.fields.iter().try_for_each(|(field, declared)| {
+        within(path, &format!(".{field}"), |path| match fields.get(field) {
+            Some(value) => coerce(types, &declared.ty, value, path),
+            None if declared.is_required => Err(format!(
+                "required type \"{}\" was not provided",
+                declared.ty
+            )),
+            None => Ok(()),
+        })
+    })
+}
+
+/// The scalars of the specification; others are for their resolvers to judge.
+fn is_scalar(name: &str, value: &Value) -> bool {
+    match (name, value) {
+        ("Int", Value::Number(number)) => number
+            .as_i64()
+            .is_some_and(|number| i32::try_from(number).is_ok()),
+        ("Float", Value::Number(_))
+        | ("String" | "ID", Value::String(_))
+        | ("Boolean", Value::Boolean(_)) => true,
+        ("ID", Value::Number(number)) => number.is_i64() || number.is_u64(),
+        ("Int" | "Float" | "String" | "Boolean" | "ID", _) => false,
+        _ => true,
     }
 }
 
@@ -162,19 +151,4 @@ fn within(
     check(path)?;
     path.truncate(before);
     Ok(())
-}
-
-fn is_input_type(registry: &Registry, declared: &Type) -> bool {
-    let mut base = &declared.base;
-    loop {
-        match base {
-            BaseType::List(inner) => base = &inner.base,
-            BaseType::Named(name) => {
-                return registry
-                    .types
-                    .get(name.as_str())
-                    .is_some_and(MetaType::is_input);
-            }
-        }
-    }
 }

@@ -3,7 +3,7 @@ use async_graphql::{Context, ID, Object, SimpleObject};
 use super::{Message, MessageConnection};
 use crate::{
     graphql::{
-        ApiError,
+        ApiError, List,
         context::{chat, request_context},
         cursor::{self, ConversationList, MessageList, PageArguments, PageInfo},
         ids,
@@ -124,7 +124,7 @@ pub struct ConversationConnection {
 /// A page of conversations.
 #[Object]
 impl ConversationConnection {
-    async fn edges(&self) -> Vec<ConversationEdge> {
+    async fn edges(&self) -> List<ConversationEdge> {
         self.page
             .items
             .iter()
@@ -132,7 +132,7 @@ impl ConversationConnection {
             .collect()
     }
 
-    async fn nodes(&self) -> Vec<Conversation> {
+    async fn nodes(&self) -> List<Conversation> {
         self.page.items.iter().cloned().map(Conversation).collect()
     }
 

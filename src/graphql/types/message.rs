@@ -3,7 +3,7 @@ use async_graphql::{Context, Enum, ID, Object, SimpleObject};
 use super::Conversation;
 use crate::{
     graphql::{
-        ApiError,
+        ApiError, List,
         context::request_context,
         cursor::{self, MessageList, PageInfo},
         ids,
@@ -187,7 +187,7 @@ pub struct MessageConnection {
 /// A page of messages.
 #[Object]
 impl MessageConnection {
-    async fn edges(&self) -> Vec<MessageEdge> {
+    async fn edges(&self) -> List<MessageEdge> {
         self.page
             .items
             .iter()
@@ -196,7 +196,7 @@ impl MessageConnection {
             .collect()
     }
 
-    async fn nodes(&self) -> Vec<Message> {
+    async fn nodes(&self) -> List<Message> {
         self.page.items.iter().cloned().map(Message).collect()
     }
 

@@ -11,7 +11,7 @@ use crate::{
     accounts::{self, Accounts, Session},
     auth::Credential,
     chat::Chat,
-    graphql::{self, Schema, guard::Guard},
+    graphql::{self, Schema},
 };
 
 /// Who may ask, and what answers. The server's own is made of accounts and the schema; the
@@ -55,9 +55,9 @@ pub struct ChatBackend {
 }
 
 impl ChatBackend {
-    pub fn new(chat: Chat, accounts: Accounts, guard: &Guard) -> Self {
+    pub fn new(chat: Chat, accounts: Accounts) -> Self {
         Self {
-            schema: graphql::schema(chat.clone(), guard),
+            schema: graphql::schema(chat.clone()),
             chat,
             accounts,
         }

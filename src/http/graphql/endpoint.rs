@@ -5,8 +5,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 use async_graphql::{
     Executor, Request, Response,
     parser::types::{
-        DocumentOperations, ExecutableDocument, OperationDefinition, OperationType, Selection,
-        SelectionSet,
+        ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet,
     },
 };
 use futures_util::{
@@ -19,7 +18,10 @@ use tracing::Instrument;
 use super::{Backend, SignInError, Timing, failure::Failure, params::Params};
 use crate::{
     auth::{Credential, CredentialError, credential_from_headers},
-    graphql::{ErrorCode, guard::Guard},
+    graphql::{
+        ErrorCode,
+        guard::{self, Guard},
+    },
     lifecycle::Lifecycle,
 };
 
@@ -61,7 +63,7 @@ pub(super) struct Operation {
 pub(super) struct Panicked;
 
 impl<B: Backend> Endpoint<B> {
-    /// `guard` must be the one that the backend's schema was built with.
+    /// `guard` must be one for the backend's schema.
     pub fn new(backend: B, guard: Guard, lifecycle: Lifecycle, options: Options) -> Self {
         Self {
             backend,
@@ -119,6 +121,14 @@ impl<B: Backend> Endpoint<B> {
         if let Some(session) = session {
             request = self.backend.attach(request, session);
         }
+        let document = self
+            .guard
+            .check(
+                document,
+                request.operation_name.as_deref(),
+                &request.variables,
+            )
+            .map_err(Failure::request)?;
         request.set_parsed_query(document);
         Ok(Operation { kind, request })
     }
@@ -207,22 +217,15 @@ fn select<'a>(
     document: &'a ExecutableDocument,
     name: Option<&str>,
 ) -> Result<&'a OperationDefinition, Failure> {
-    let found = match (&document.operations, name) {
-        (DocumentOperations::Single(operation), None) => Some(operation),
-        (DocumentOperations::Multiple(operations), Some(name)) => operations.get(name),
-        (DocumentOperations::Multiple(operations), None) if operations.len() == 1 => {
-            operations.values().next()
-        }
-        (DocumentOperations::Multiple(_), None) => {
-            return Err(unknown(
-                "The document holds several operations: say which by \"operationName\".",
-            ));
-        }
-        (DocumentOperations::Single(_), Some(_)) => None,
-    };
-    found
-        .map(|operation| &operation.node)
-        .ok_or_else(|| unknown("The document has no operation of the name in \"operationName\"."))
+    match guard::operation(document, name) {
+        Some(operation) => Ok(&operation.node),
+        None if name.is_some() => Err(unknown(
+            "The document has no operation of the name in \"operationName\".",
+        )),
+        None => Err(unknown(
+            "The document holds several operations: say which by \"operationName\".",
+        )),
+    }
 }
 
 fn unknown(message: &str) -> Failure {

@@ -13,7 +13,7 @@ use axum::{Router, body::Body};
 use http::{Request, Response};
 use loquat::{
     auth::Credential,
-    graphql::guard::Guard,
+    graphql::guard::{Guard, Limits},
     http::{
         graphql::{Backend, Endpoint, Options, SignInError, Timing, router},
         server,
@@ -122,11 +122,12 @@ impl Mini {
     }
 
     pub fn with(options: Options) -> Self {
-        let guard = Guard::default();
         let controls = Controls::default();
+        let schema = schema(&controls);
+        let guard = Guard::new(Limits::default(), &schema.sdl());
         let lifecycle = Lifecycle::new();
         let backend = MiniBackend {
-            schema: schema(&guard, &controls),
+            schema,
             controls: controls.clone(),
         };
         let endpoint = Endpoint::new(backend, guard.clone(), lifecycle.clone(), options);

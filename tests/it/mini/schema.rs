@@ -12,7 +12,6 @@ use async_graphql::{
     Context, Error, ErrorExtensions, InputObject, Object, Result, Schema, Subscription,
 };
 use futures_util::{Stream, StreamExt, stream};
-use loquat::graphql::guard::Guard;
 use tokio::sync::{Semaphore, broadcast, watch};
 use tokio_stream::wrappers::BroadcastStream;
 
@@ -20,9 +19,8 @@ use super::User;
 
 pub type MiniSchema = Schema<Query, Mutation, Events>;
 
-pub fn schema(guard: &Guard, controls: &Controls) -> MiniSchema {
+pub fn schema(controls: &Controls) -> MiniSchema {
     Schema::build(Query, Mutation, Events)
-        .extension(guard.extension())
         .disable_suggestions()
         .data(controls.clone())
         .finish()

@@ -2,7 +2,7 @@ use async_graphql::{Request, Variables};
 use futures_util::{StreamExt, stream::BoxStream};
 use loquat::{
     db::Viewer,
-    graphql::{Schema, guard::Guard, schema, session_data},
+    graphql::{Schema, schema, session_data},
 };
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ pub struct Api<'r> {
 impl<'r> Api<'r> {
     pub fn of(replica: &'r Replica) -> Self {
         Self {
-            schema: schema(replica.chat.clone(), &Guard::default()),
+            schema: schema(replica.chat.clone()),
             replica,
         }
     }
