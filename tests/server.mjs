@@ -11,6 +11,8 @@ const binary = resolve(process.env.LOQUAT_BIN ?? join(import.meta.dirname, "../t
 /** How long the server may take to start, and to stop. */
 const patience = 60_000;
 
+const signals = ["SIGINT", "SIGTERM"];
+
 /**
  * Without settings: a fresh private database (or the one that LOQUAT_TEST_DATABASE_URL names), and
  * the demo assistant.
@@ -39,7 +41,6 @@ export async function startLoquat(settings = {}) {
   const server = spawn(binary, ["serve"], options);
   const exited = once(server, "exit");
   const kill = () => server.kill("SIGKILL");
-  process.once("exit", kill);
 
   let output = "";
   const url = await new Promise((found, failed) => {
@@ -61,6 +62,21 @@ export async function startLoquat(settings = {}) {
     throw error;
   });
 
+  async function stop() {
+    server.kill("SIGTERM");
+    const limit = setTimeout(kill, patience);
+    const [code] = await exited;
+    clearTimeout(limit);
+    process.off("exit", kill);
+    for (const signal of signals) process.off(signal, interrupted);
+    await rm(folder, { recursive: true, force: true });
+    if (code !== 0) throw new Error(`the server ended with ${code}; it said:\n${output}`);
+  }
+  // The end of a test that was not let to its own end leaves nothing behind either.
+  const interrupted = () => stop().finally(() => process.exit(1));
+  for (const signal of signals) process.once(signal, interrupted);
+  process.once("exit", kill);
+
   return {
     url,
     /** A JWT that names this user, of the server's own development issuer. */
@@ -68,14 +84,6 @@ export async function startLoquat(settings = {}) {
       const { stdout } = await promisify(execFile)(binary, ["token", "--user", user, "--ttl", ttl], options);
       return stdout.trim();
     },
-    async stop() {
-      server.kill("SIGTERM");
-      const limit = setTimeout(kill, patience);
-      const [code] = await exited;
-      clearTimeout(limit);
-      process.off("exit", kill);
-      await rm(folder, { recursive: true, force: true });
-      if (code !== 0) throw new Error(`the server ended with ${code}; it said:\n${output}`);
-    },
+    stop,
   };
 }
