@@ -1,5 +1,6 @@
 mod architecture;
 mod auth;
+mod cluster;
 mod config;
 mod database;
 mod graphql;
