@@ -11,7 +11,7 @@ NPM := npm --no-audit --no-fund --loglevel=error
 
 ## run: page, database and server, on http://127.0.0.1:8000 (ARGS="--bind 127.0.0.1:9000 …")
 run: page postgres
-	cargo run --quiet -- $(ARGS)
+	cargo run -- $(ARGS)
 
 ## build: target/release/loquat, page embedded
 build: page postgres
