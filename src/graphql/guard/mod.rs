@@ -32,9 +32,7 @@ use async_graphql::{
     },
 };
 
-pub use refusal::Limit;
-
-use refusal::Refusal;
+use refusal::{Limit, Refusal};
 use types::Types;
 
 /// The most that one document may hold. Counts are taken after fragments are expanded, over all

@@ -6,7 +6,7 @@ use crate::graphql::ErrorCode;
 
 /// The name of a limit, as `extensions.limit` shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
+pub(super) enum Limit {
     Tokens,
     NameBytes,
     Brackets,
