@@ -39,6 +39,10 @@ pub use error::StartError;
 pub use host::DatabaseHost;
 pub use signals::Signals;
 
+/// How long subscribers may take to hear the end of the replies that have ended. Those who follow
+/// a reply of another process hear it there.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// How long tasks may take to notice the hard stop.
 const HARD_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -108,7 +112,7 @@ impl App {
         tracing::info!("stopping: no new work is taken, running replies may finish");
         lifecycle.begin_soft_stop();
         tokio::select! {
-            () = services.chat.drained() => {}
+            () = drained(&services.chat, &lifecycle) => {}
             () = sleep(settings.shutdown_grace) => {
                 tracing::warn!("some replies did not finish in time");
             }
@@ -188,6 +192,13 @@ async fn listen(settings: &Settings) -> Result<(TcpListener, SocketAddr), StartE
     let listener = TcpListener::bind(settings.bind).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
+}
+
+/// Every reply of this process has ended, and its subscribers know.
+async fn drained(chat: &Chat, lifecycle: &Lifecycle) {
+    chat.drained().await;
+    // Whoever is left waits for something else.
+    drop(timeout(LAST_WORDS, lifecycle.settled()).await);
 }
 
 async fn end_tasks(lifecycle: &Lifecycle) {

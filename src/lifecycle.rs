@@ -8,7 +8,10 @@
 use std::future::Future;
 
 use tokio::task::JoinHandle;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 
 /// One per process; clones are handles to the same.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +19,13 @@ pub struct Lifecycle {
     soft: CancellationToken,
     hard: CancellationToken,
     tasks: TaskTracker,
+    awaited: TaskTracker,
+}
+
+/// Something that a client waits to hear the end of. Let go of when the client was told.
+#[derive(Debug)]
+pub struct Awaited {
+    _token: TaskTrackerToken,
 }
 
 impl Lifecycle {
@@ -53,6 +63,20 @@ impl Lifecycle {
         F::Output: Send + 'static,
     {
         self.tasks.spawn(task)
+    }
+
+    /// Makes the soft stop wait, for a moment, until what is returned is dropped.
+    pub fn awaited(&self) -> Awaited {
+        Awaited {
+            _token: self.awaited.token(),
+        }
+    }
+
+    /// Waits until clients wait for nothing more. Some wait for what never ends, so this needs a
+    /// limit. Only of use once nothing new is taken.
+    pub async fn settled(&self) {
+        self.awaited.close();
+        self.awaited.wait().await;
     }
 
     /// Waits for every task. Only of use after the hard stop has begun.

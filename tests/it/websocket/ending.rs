@@ -1,7 +1,8 @@
 //! How a socket ends: by the client, by its silence, by its credential, and by a stop.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
+use futures_util::poll;
 use serde_json::json;
 use tokio::net::TcpSocket;
 use tokio_tungstenite::{client_async, tungstenite, tungstenite::Message};
@@ -175,6 +176,22 @@ async fn a_soft_stop_lets_operations_go_on_and_refuses_new_ones_and_a_hard_stop_
     assert_eq!(socket.closed().await, (1012, "Service restart".to_owned()));
     drop(socket);
     within("every task ends", mini.lifecycle.finished()).await;
+}
+
+#[tokio::test]
+async fn a_process_settles_once_its_sockets_have_nothing_more_to_say() {
+    let mini = Mini::new();
+    let mut socket = mini.open_socket().await;
+    socket.subscribe("1", "subscription { ticks }").await;
+    socket.subscribe("2", "subscription { never }").await;
+    mini.controls.running(2).await;
+    mini.lifecycle.begin_soft_stop();
+    let mut settled = pin!(mini.lifecycle.settled());
+    for id in ["1", "2"] {
+        assert!(poll!(&mut settled).is_pending());
+        socket.send(complete(id)).await;
+    }
+    within("nothing is awaited", settled).await;
 }
 
 #[tokio::test]

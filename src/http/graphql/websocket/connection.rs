@@ -271,7 +271,8 @@ impl<B: Backend> Connection<B> {
         };
         let session = session.clone();
         let running = self.registry.len();
-        let Some(ticket) = self.registry.begin(id.clone()) else {
+        let awaited = self.endpoint.lifecycle.awaited();
+        let Some(ticket) = self.registry.begin(id.clone(), awaited) else {
             return Err(Close::id_taken(&id).into());
         };
         if running >= MOST_OPERATIONS {

@@ -14,11 +14,15 @@ use std::{
 
 use tokio::task::AbortHandle;
 
+use crate::lifecycle::Awaited;
+
 /// One use of an id.
 #[derive(Debug)]
 pub(super) struct Ticket {
     pub id: String,
     completed: AtomicBool,
+    /// Until its last message is on its way, the process does not close the socket by itself.
+    _awaited: Awaited,
 }
 
 /// Shared by the connection, which begins and completes, and the writer, which ends.
@@ -35,7 +39,7 @@ struct Running {
 
 impl Registry {
     /// `None`: the id is taken.
-    pub fn begin(&self, id: String) -> Option<Arc<Ticket>> {
+    pub fn begin(&self, id: String, awaited: Awaited) -> Option<Arc<Ticket>> {
         let mut running = self.lock();
         if running.contains_key(&id) {
             return None;
@@ -43,6 +47,7 @@ impl Registry {
         let ticket = Arc::new(Ticket {
             id: id.clone(),
             completed: AtomicBool::new(false),
+            _awaited: awaited,
         });
         let entry = Running {
             ticket: ticket.clone(),
@@ -101,20 +106,31 @@ impl Ticket {
 #[cfg(test)]
 mod tests {
     use super::Registry;
+    use crate::lifecycle::Lifecycle;
 
     #[test]
     fn an_id_is_taken_until_its_operation_ends_or_is_completed() {
-        let registry = Registry::default();
-        let first = registry.begin("1".to_owned()).expect("free");
-        assert!(registry.begin("1".to_owned()).is_none());
+        let (lifecycle, registry) = (Lifecycle::new(), Registry::default());
+        let first = registry
+            .begin("1".to_owned(), lifecycle.awaited())
+            .expect("free");
+        assert!(
+            registry
+                .begin("1".to_owned(), lifecycle.awaited())
+                .is_none()
+        );
         registry.end(&first);
-        let second = registry.begin("1".to_owned()).expect("free again");
+        let second = registry
+            .begin("1".to_owned(), lifecycle.awaited())
+            .expect("free again");
         // A late end of the first use does not end the second.
         registry.end(&first);
         assert_eq!(registry.len(), 1);
         registry.complete("1");
         assert!(second.is_completed() && !first.is_completed());
         registry.complete("1");
-        registry.begin("1".to_owned()).expect("free once more");
+        registry
+            .begin("1".to_owned(), lifecycle.awaited())
+            .expect("free once more");
     }
 }

@@ -74,7 +74,8 @@ async fn send_all_ready(
     let mut next = Some(first);
     let mut batched = 0;
     while let Some(outgoing) = next {
-        if let Some(message) = due(outgoing, registry) {
+        // Held until its message is in the sink, and so before any close.
+        if let Some(message) = due(&outgoing, registry) {
             within(patience, sink.feed(message)).await?;
         }
         batched += 1;
@@ -88,13 +89,13 @@ async fn send_all_ready(
 }
 
 /// `None`: the client has completed the operation meanwhile.
-fn due(outgoing: Outgoing, registry: &Registry) -> Option<Message> {
+fn due(outgoing: &Outgoing, registry: &Registry) -> Option<Message> {
     match outgoing {
-        Outgoing::Control(message) => Some(message),
-        Outgoing::Part(ticket, message) => (!ticket.is_completed()).then_some(message),
+        Outgoing::Control(message) => Some(message.clone()),
+        Outgoing::Part(ticket, message) => (!ticket.is_completed()).then(|| message.clone()),
         Outgoing::Last(ticket, message) => {
-            registry.end(&ticket);
-            (!ticket.is_completed()).then_some(message)
+            registry.end(ticket);
+            (!ticket.is_completed()).then(|| message.clone())
         }
     }
 }
