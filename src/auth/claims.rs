@@ -63,6 +63,11 @@ impl ClaimRules {
             return Err(Check::NotYetValid);
         }
         let expires_at = time(claims.get("exp").ok_or(Check::MissingClaim)?)? + self.leeway;
+        // "On or after which" (RFC 7519, 4.1.4): the signature check counts in whole seconds, and
+        // so accepts for most of one what a socket would be closed for at once.
+        if now >= expires_at {
+            return Err(Check::Expired);
+        }
         let external_id = user_id(claims.get(&self.user_claim).ok_or(Check::User)?)?;
         Ok(Identity {
             issuer: self.name.clone(),
@@ -132,4 +137,29 @@ fn policy_claim(claims: &Claims, claim: &str, characters: usize) -> Option<Strin
     let text = claims.get(claim)?.as_str()?;
     let fits = !text.is_empty() && text.chars().count() <= characters && !text.contains('\0');
     fits.then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_token_ends_at_its_expiry_and_not_a_second_later() {
+        let rules = ClaimRules {
+            name: "test".to_owned(),
+            issuer: None,
+            user_claim: "sub".to_owned(),
+            leeway: Duration::from_secs(5),
+        };
+        let claims = json!({ "sub": "ann", "exp": 1_000 });
+        let claims = claims.as_object().expect("an object");
+        let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1_005);
+        let just_before = end - Duration::from_millis(1);
+
+        let identity = rules.identity(claims, just_before).expect("still valid");
+        assert_eq!(identity.expires_at, Some(end));
+        assert_eq!(rules.identity(claims, end), Err(Check::Expired));
+    }
 }
