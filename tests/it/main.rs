@@ -12,6 +12,7 @@ mod llm;
 mod migrations;
 mod mini;
 mod null_propagation;
+mod process;
 mod provider;
 mod replicas;
 mod reply;

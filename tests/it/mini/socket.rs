@@ -59,7 +59,11 @@ impl Socket {
     }
 
     pub async fn init(&mut self, token: &str) {
-        self.send(json!({"type": "connection_init", "payload": {"token": token}}))
+        self.init_with(json!({ "token": token })).await;
+    }
+
+    pub async fn init_with(&mut self, payload: Value) {
+        self.send(json!({"type": "connection_init", "payload": payload}))
             .await;
         assert_eq!(self.next().await, json!({"type": "connection_ack"}));
     }

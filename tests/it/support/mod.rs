@@ -4,6 +4,7 @@
 mod api;
 mod database;
 mod model;
+pub mod process;
 pub mod program;
 mod replica;
 

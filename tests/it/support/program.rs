@@ -1,6 +1,7 @@
 use std::{
     net::SocketAddr,
-    process::{Output, Stdio},
+    os::unix::process::ExitStatusExt,
+    process::{ExitStatus, Output, Stdio},
     time::Duration,
 };
 
@@ -11,8 +12,9 @@ use nix::{
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
-    process::{Child, ChildStdout, Command},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader},
+    process::{Child, Command},
+    task::JoinHandle,
     time::timeout,
 };
 
@@ -83,31 +85,53 @@ impl Program {
         let mut program = self.variable("LOQUAT_BIND", "127.0.0.1:0");
         let mut child = program.command.spawn().expect("the program runs");
         let mut output = BufReader::new(child.stdout.take().expect("piped"));
+        let errors = child.stderr.take().expect("piped");
+        // Read all the time, both: a full pipe would hold the server up.
+        let mut errors = tokio::spawn(to_the_end(String::new(), errors));
         let mut line = String::new();
+        let mut begun = String::new();
         timeout(PATIENCE, async {
             // Before it there may be a word on a private database that is being made.
             while !line.contains("is running") {
+                begun.push_str(&line);
                 line.clear();
-                let read = output.read_line(&mut line).await.expect("text");
-                assert_ne!(read, 0, "the server ended before it was up");
+                if output.read_line(&mut line).await.expect("text") == 0 {
+                    panic!("not up: {begun}{}", (&mut errors).await.expect("read"));
+                }
             }
         })
         .await
         .expect("a server in time");
+        begun.push_str(&line);
         Server {
             running: line,
             child,
-            output,
+            output: tokio::spawn(to_the_end(begun, output)),
+            errors,
             folder: program.folder,
         }
     }
 }
 
+async fn to_the_end(mut text: String, mut output: impl AsyncRead + Unpin) -> String {
+    output.read_to_string(&mut text).await.expect("text");
+    text
+}
+
 pub struct Server {
     pub running: String,
     child: Child,
-    output: BufReader<ChildStdout>,
+    output: JoinHandle<String>,
+    errors: JoinHandle<String>,
     folder: TempDir,
+}
+
+/// How a server ended, and all that it said.
+#[derive(Debug)]
+pub struct Ended {
+    pub status: ExitStatus,
+    pub output: String,
+    pub errors: String,
 }
 
 impl Server {
@@ -142,21 +166,38 @@ impl Server {
         command
     }
 
-    /// The exit code, and what else it said on standard output.
-    pub async fn ended(mut self) -> (Option<i32>, String) {
-        let mut rest = String::new();
-        timeout(PATIENCE, self.output.read_to_string(&mut rest))
-            .await
-            .expect("the program ends")
-            .expect("text");
-        let status = self.child.wait().await.expect("an end");
+    /// Waits until it ends by itself.
+    pub async fn end(mut self) -> Ended {
+        let end = async {
+            Ended {
+                status: self.child.wait().await.expect("an end"),
+                output: self.output.await.expect("read"),
+                errors: self.errors.await.expect("read"),
+            }
+        };
+        let ended = timeout(PATIENCE, end).await.expect("the program ends");
         drop(self.folder);
-        (status.code(), rest)
+        ended
+    }
+
+    /// The exit code, and what it said on standard output.
+    pub async fn ended(self) -> (Option<i32>, String) {
+        let ended = self.end().await;
+        (ended.status.code(), ended.output)
+    }
+
+    /// `kill -9`: the process has no say in it.
+    pub async fn crash(self) {
+        self.signal(Signal::SIGKILL);
+        assert_eq!(self.end().await.status.signal(), Some(9));
     }
 }
 
 pub fn client() -> reqwest::Client {
     // The process that runs the tests has no provider of its own yet.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    reqwest::Client::new()
+    reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .expect("a client")
 }

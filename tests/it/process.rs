@@ -1,0 +1,7 @@
+//! The whole server, as its users and its operators have it: processes that crash, stop and share
+//! a database, and clients over real HTTP and real sockets.
+
+mod crash;
+mod drain;
+mod pair;
+mod sign_in;

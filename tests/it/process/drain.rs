@@ -1,0 +1,115 @@
+//! The stop that a process manager asks for, in the middle of a reply.
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use crate::{
+    provider::{FakeProvider, Gate, Script},
+    support::{
+        TestDatabase, eventually,
+        process::{Answer, Device, program},
+        program::{Server, client},
+    },
+};
+
+/// Waits until the server says by its readiness that it is stopping.
+async fn stopping(server: &Server) {
+    let client = client();
+    eventually("the server notices the signal", || async {
+        let ready = Answer::to(client.get(server.url("/health/ready"))).await;
+        (ready.status == 503 && ready.body["process"] == "stopping").then_some(())
+    })
+    .await;
+}
+
+async fn a_stop_lets_the_running_reply_finish(signal: Signal) {
+    let test = TestDatabase::create().await;
+    let model = FakeProvider::start().await;
+    let gate = Gate::default();
+    let script = Script::stream()
+        .text("begun ")
+        .wait(&gate)
+        .text("and ended");
+    model.script(script.complete());
+    let server = program(&test, &model).serve().await;
+    let device = Device::of(&server, "ann");
+    let [busy, idle] = [device.start_chat().await, device.start_chat().await];
+    let reply = device.send(&busy, "hi").await;
+    let mut follower = device.follow(&reply).await;
+    follower.until("begun ").await;
+
+    server.signal(signal);
+    stopping(&server).await;
+    let refused = device.try_send(&idle, "too late", None).await;
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.code(), "UNAVAILABLE");
+    let retry_after = &refused.error()["extensions"]["retryAfter"];
+    assert!(retry_after.as_u64().is_some_and(|s| s > 0), "{refused:?}");
+    assert_eq!(refused.headers["retry-after"], *retry_after.to_string());
+    follower
+        .socket
+        .send(json!({ "type": "subscribe", "id": "late", "payload": { "query": "{ viewer { id } }" } }))
+        .await;
+    let late = follower.socket.next().await;
+    assert_eq!(late["type"], "error", "{late}");
+    assert_eq!(late["payload"][0]["extensions"]["code"], "UNAVAILABLE");
+    gate.open();
+
+    let finished = follower.finished().await;
+    assert_eq!(finished["status"], "COMPLETED");
+    assert_eq!(finished["content"], "begun and ended");
+    assert_eq!(follower.socket.closed().await.0, 1012);
+    drop(follower);
+    let ended = server.end().await;
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert!(!ended.output.contains("in time"), "{ended:?}");
+    assert_eq!(ended.errors, "");
+    assert_eq!(model.requests().len(), 1);
+}
+
+async fn a_second_signal_ends_it_at_once(signal: Signal) {
+    let test = TestDatabase::create().await;
+    let model = FakeProvider::start().await;
+    model.script(Script::stream().text("so far").stall());
+    let server = program(&test, &model).serve().await;
+    let device = Device::of(&server, "ann");
+    let conversation = device.start_chat().await;
+    let reply = device.send(&conversation, "hi").await;
+    let mut follower = device.follow(&reply).await;
+    follower.until("so far").await;
+
+    server.signal(signal);
+    stopping(&server).await;
+    server.signal(signal);
+
+    assert_eq!(follower.socket.closed().await.0, 1012);
+    drop(follower);
+    model.hung_up(1).await;
+    let ended = server.end().await;
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let server = program(&test, &model).serve().await;
+    let stored = Device::of(&server, "ann").message(&reply).await;
+    assert_eq!(stored["status"], "FAILED");
+    assert_eq!(stored["error"]["code"], "INTERRUPTED");
+    assert_eq!(stored["content"], "so far");
+}
+
+#[tokio::test]
+async fn sigterm_lets_the_running_reply_finish() {
+    a_stop_lets_the_running_reply_finish(Signal::SIGTERM).await;
+}
+
+#[tokio::test]
+async fn sigint_lets_the_running_reply_finish() {
+    a_stop_lets_the_running_reply_finish(Signal::SIGINT).await;
+}
+
+#[tokio::test]
+async fn a_second_sigterm_ends_the_running_reply_at_once() {
+    a_second_signal_ends_it_at_once(Signal::SIGTERM).await;
+}
+
+#[tokio::test]
+async fn a_second_sigint_ends_the_running_reply_at_once() {
+    a_second_signal_ends_it_at_once(Signal::SIGINT).await;
+}
