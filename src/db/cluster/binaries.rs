@@ -8,7 +8,7 @@ use std::{
 use super::{
     ClusterError, ClusterSettings,
     account::Account,
-    home::{Home, SHARED_FOLDER},
+    home::{Home, SHARED_FOLDER, make_shared},
     upgrade,
 };
 
@@ -266,7 +266,8 @@ fn copy_where_reachable(installation: &Path, version: &Version) -> Result<PathBu
         return Ok(place);
     }
     let unfinished = shared.join(format!("{version}.{}", std::process::id()));
-    let copied = fs::create_dir_all(&shared)
+    let copied = make_shared(Path::new(SHARED_FOLDER))
+        .and_then(|()| make_shared(&shared))
         .and_then(|()| copy_tree(installation, &unfinished))
         .and_then(|()| match fs::rename(&unfinished, &place) {
             // Another start has copied it in the meantime.

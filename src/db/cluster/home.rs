@@ -1,7 +1,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, ErrorKind, Read, Seek, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -76,7 +76,7 @@ impl Home {
     fn make_elsewhere(link: &Path, account: Account) -> Result<Self, ClusterError> {
         let shared = Path::new(SHARED_FOLDER);
         let path = shared.join(hex::encode(rand::random::<[u8; 8]>()));
-        fs::create_dir_all(shared).map_err(failed("making", shared))?;
+        make_shared(shared).map_err(failed("making", shared))?;
         make_folder(&path, &account).map_err(failed("making", &path))?;
         // Only an empty folder goes, such as the one that was just made.
         fs::remove_dir(link).map_err(failed("replacing", link))?;
@@ -252,6 +252,15 @@ pub(super) fn failed(
         path,
         cause,
     }
+}
+
+/// Makes a folder of root's that everybody can enter, whatever root's mask is.
+pub(super) fn make_shared(path: &Path) -> io::Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
 }
 
 fn make_folder(path: &Path, account: &Account) -> io::Result<()> {

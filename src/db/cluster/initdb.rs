@@ -1,4 +1,4 @@
-use std::{fs, io::ErrorKind};
+use std::{fs, os::unix::ffi::OsStrExt};
 
 use super::{
     ClusterError, NAME,
@@ -6,19 +6,19 @@ use super::{
     home::{Home, failed},
 };
 
+/// What a folder is called in which `initdb` works. The rest of the name is new each time: a
+/// server that was killed may have left an `initdb` behind that still writes into its own.
+const UNFINISHED: &str = "unfinished-";
+
 /// Makes the cluster of a home. Until all of it is there, it has another name: a start that is cut
 /// off leaves nothing that looks like a cluster.
 pub(super) async fn run(home: &Home, binaries: &Binaries) -> Result<(), ClusterError> {
-    let unfinished = home.path().join("cluster.new");
     tracing::info!(folder = %home.path().display(), "making the private database");
+    remove_unfinished(home);
     let mut refusal = String::new();
     for locale in locales(binaries.version().major) {
-        match fs::remove_dir_all(&unfinished) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(failed("removing", &unfinished)(error));
-            }
-            _ => {}
-        }
+        let name = format!("{UNFINISHED}{}", hex::encode(rand::random::<[u8; 4]>()));
+        let unfinished = home.path().join(name);
         let program = binaries.program("initdb");
         let done = home
             .account()
@@ -44,6 +44,19 @@ pub(super) async fn run(home: &Home, binaries: &Binaries) -> Result<(), ClusterE
         }
     }
     Err(ClusterError::Initdb { reason: refusal })
+}
+
+/// What cannot be removed is in nobody's way.
+fn remove_unfinished(home: &Home) {
+    for entry in fs::read_dir(home.path()).into_iter().flatten().flatten() {
+        if entry
+            .file_name()
+            .as_bytes()
+            .starts_with(UNFINISHED.as_bytes())
+        {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// What every cluster is made with; the data of an upgrade too.

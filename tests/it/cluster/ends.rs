@@ -9,6 +9,8 @@ use nix::{
 };
 use tokio::process::Command;
 
+use crate::support::eventually;
+
 use super::ground::{
     DataFolder, Server, command_line, gone, is_running, keep_a_word, kept_word, program, signal,
 };
@@ -60,6 +62,27 @@ async fn a_kill_of_the_server_leaves_no_postgres_and_loses_nothing() {
 
     let cluster = Cluster::start(&data.settings()).await.expect("a start");
     assert_eq!(kept_word(cluster.url()).await, "Grüße");
+    cluster.stop().await.expect("a stop");
+}
+
+#[tokio::test]
+async fn a_kill_in_the_middle_of_the_first_start_is_forgotten_by_the_next() {
+    let data = DataFolder::new();
+    let mut server = program(env!("CARGO_BIN_EXE_loquat").as_ref(), &data)
+        .spawn()
+        .expect("the program runs");
+    eventually("initdb is at work", async || {
+        let mut files = fs::read_dir(data.path().join("postgres")).ok()?;
+        files.find_map(|file| {
+            let name = file.ok()?.file_name().into_string().ok()?;
+            name.starts_with("unfinished-").then_some(())
+        })
+    })
+    .await;
+    server.kill().await.expect("killed");
+
+    let cluster = Cluster::start(&data.settings()).await.expect("a start");
+    keep_a_word(cluster.url()).await;
     cluster.stop().await.expect("a stop");
 }
 
