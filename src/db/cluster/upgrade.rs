@@ -52,7 +52,8 @@ pub(super) fn error(
 }
 
 /// One line for a shell that makes a cluster of the newer major, moves the data, and keeps the
-/// older cluster beside it.
+/// older cluster beside it. The script that `pg_upgrade` leaves to delete the older one names the
+/// folder by which the newer one goes in the end: it must not stay.
 fn command(home: &Home, major: u32, old: &Path, new: &Binaries) -> String {
     let mut options: Vec<&str> = initdb::locales(new.version().major)[0].to_vec();
     let common = initdb::options();
@@ -60,7 +61,7 @@ fn command(home: &Home, major: u32, old: &Path, new: &Binaries) -> String {
     let work = format!(
         "cd {home} && {initdb} -D upgraded --pwfile=password {options} && \
          PGPASSWORD=$(cat password) {pg_upgrade} -U {NAME} -b {old} -B {bin} -d cluster \
-         -D upgraded -s /tmp && mv cluster cluster-{major} && mv upgraded cluster",
+         -D upgraded -s /tmp && rm delete_old_cluster.sh && mv cluster cluster-{major} && mv upgraded cluster",
         home = quoted(&home.path().to_string_lossy()),
         initdb = quoted(&new.program("initdb").to_string_lossy()),
         pg_upgrade = quoted(&new.program("pg_upgrade").to_string_lossy()),

@@ -201,6 +201,8 @@ async fn the_command_for_another_major_moves_the_data() {
         .output()
         .expect("a shell");
     assert!(done.status.success(), "{command}\n{done:?}");
+    assert!(data.home().join("cluster-16").exists());
+    assert!(!data.home().join("delete_old_cluster.sh").exists());
 
     data.postgres_bin = Some(newer.clone());
     let cluster = Cluster::start(&data.settings()).await.expect("a start");
