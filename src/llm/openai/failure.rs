@@ -1,7 +1,7 @@
 //! What can go wrong with a provider, and what its user is told of it.
 //!
 //! Invariant: a user reads only the sentences of this file. What the provider said goes to the
-//! log, one short line of it, without keys.
+//! log, one short line of it, as far as [`redact`](super::redact) lets it pass.
 
 use std::time::Duration;
 
@@ -9,12 +9,15 @@ use async_openai::error::OpenAIError;
 use http::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{transport::Refusal, wire::ErrorReport};
-use crate::{llm::ProviderError, model::ReplyErrorCode};
-
-/// The most of a provider's words that goes to the log, in characters. They may repeat the
-/// prompt, which does not belong there; servers that do so begin with the reason.
-const LOGGED: usize = 200;
+use super::{
+    redact::{loggable, without_keys},
+    transport::Refusal,
+    wire::ErrorReport,
+};
+use crate::{
+    llm::{Prompt, ProviderError},
+    model::ReplyErrorCode,
+};
 
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -22,6 +25,8 @@ pub(super) struct Failure {
     message: &'static str,
     /// For the log.
     detail: String,
+    /// The provider's own words, for the log if they are fit for it.
+    said: Option<String>,
     pub(super) retry: Retry,
 }
 
@@ -40,6 +45,7 @@ impl Failure {
             code,
             message,
             detail: detail.into(),
+            said: None,
             retry: Retry::Never,
         }
     }
@@ -183,13 +189,13 @@ impl Failure {
             rejected("The model provider refused this request.")
         };
         Self {
-            detail: format!(
-                "status {}, type {:?}, code {:?}: {}",
-                status.as_u16(),
+            detail: format!("status {}", status.as_u16()),
+            said: Some(format!(
+                "type {:?}, code {:?}: {}",
                 report.kind,
                 report.code,
                 report.message.lines().next().unwrap_or_default()
-            ),
+            )),
             ..failure
         }
     }
@@ -233,8 +239,13 @@ impl Failure {
         }
     }
 
-    pub(super) fn into_error(self, key: Option<&SecretString>) -> ProviderError {
-        let detail = redact(&self.detail, key.map(ExposeSecret::expose_secret));
+    pub(super) fn into_error(self, key: Option<&SecretString>, prompt: &Prompt) -> ProviderError {
+        let key = key.map(ExposeSecret::expose_secret);
+        let detail = without_keys(&self.detail, key);
+        let detail = match self.said {
+            Some(said) => format!("{detail}, {}", loggable(&said, key, prompt)),
+            None => detail,
+        };
         ProviderError {
             code: self.code,
             message: self.message.to_owned(),
@@ -257,30 +268,6 @@ fn causes(error: &reqwest::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-/// The beginning of a text, without keys: neither this server's, nor what looks like one, since
-/// providers repeat wrong keys, some with a few characters blotted out.
-fn redact(text: &str, key: Option<&str>) -> String {
-    let text = match key {
-        Some(key) if !key.is_empty() => text.replace(key, "[key]"),
-        _ => text.to_owned(),
-    };
-    let mut redacted = String::new();
-    for word in text.split_inclusive(char::is_whitespace) {
-        let start = word
-            .match_indices("sk-")
-            .map(|(start, _)| start)
-            .find(|start| !word[..*start].ends_with(char::is_alphanumeric));
-        match start {
-            Some(start) => {
-                redacted.push_str(&word[..start]);
-                redacted.push_str("[key] ");
-            }
-            None => redacted.push_str(word),
-        }
-    }
-    redacted.trim_end().chars().take(LOGGED).collect()
 }
 
 fn is_context_too_long(status: StatusCode, report: &ErrorReport) -> bool {
@@ -430,17 +417,16 @@ mod tests {
             retry_after: None,
             body: r#"{"error":{"message":"Incorrect API key provided: sk-abc***xyz. Not local-secret either\nsecond line","code":"invalid_api_key"}}"#.to_owned(),
         });
-        let error = failure.into_error(Some(&secret));
+        let prompt = Prompt {
+            model: "small".to_owned(),
+            turns: Vec::new(),
+        };
+        let error = failure.into_error(Some(&secret), &prompt);
         let logged = error.source.unwrap().to_string();
         assert_eq!(
             logged,
             "status 401, type \"\", code \"invalid_api_key\": \
              Incorrect API key provided: [key] Not [key] either"
         );
-        assert_eq!(
-            redact("(sk-1) on the disk-full task", None),
-            "([key] on the disk-full task"
-        );
-        assert_eq!(redact(&"é".repeat(1000), None).chars().count(), LOGGED);
     }
 }

@@ -10,6 +10,7 @@
 mod attempt;
 mod backoff;
 mod failure;
+mod redact;
 mod text;
 mod transport;
 mod wire;
@@ -159,7 +160,7 @@ impl Reply {
             // Hangs up, whoever keeps the stream.
             self.attempt = None;
         }
-        Some(event.map_err(|failure| failure.into_error(self.shared.key.as_ref())))
+        Some(event.map_err(|failure| failure.into_error(self.shared.key.as_ref(), &self.prompt)))
     }
 
     async fn event(&mut self) -> Result<ReplyEvent, Failure> {
