@@ -13,6 +13,14 @@ use crate::config::{LogFormat, LogSettings};
 
 pub use request_id::RequestId;
 
+/// Libraries that would log what they carry, at whatever level somebody asks for.
+const SILENT: &[&str] = &[
+    // What it cannot read of a reply, and what a provider answers.
+    "async_openai=off",
+    // Every frame of every socket, at trace.
+    "tungstenite=debug",
+];
+
 /// Where the logs go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogOutput {
@@ -42,10 +50,12 @@ fn subscribe<W>(settings: &LogSettings, writer: W, colour: bool)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    // The model's client logs what it cannot read of a reply, and what a provider answers.
-    let silent = "async_openai=off".parse().expect("a log directive");
+    let filter = SILENT
+        .iter()
+        .map(|directive| directive.parse().expect("a log directive"))
+        .fold(EnvFilter::new(&settings.filter), EnvFilter::add_directive);
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&settings.filter).add_directive(silent))
+        .with_env_filter(filter)
         .with_writer(writer);
     match settings.format {
         LogFormat::Text => builder.with_ansi(colour).with_target(false).init(),
