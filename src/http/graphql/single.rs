@@ -1,15 +1,19 @@
 //! One operation, one answer: GraphQL over HTTP
 //! (<https://graphql.github.io/graphql-over-http/draft/>).
 
-use std::{pin::pin, time::Duration};
+use std::time::Duration;
 
-use axum::{body::Body, extract::Request, response::Response};
+use axum::{
+    body::{Body, BodyDataStream},
+    extract::Request,
+    response::Response,
+};
 use futures_util::StreamExt;
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
     header::{
-        ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, VARY,
-        WWW_AUTHENTICATE,
+        ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER,
+        VARY, WWW_AUTHENTICATE,
     },
 };
 use tokio::time::timeout;
@@ -29,6 +33,11 @@ const MOST_BODY_BYTES: usize = 1 << 20;
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How much of a refused body is read all the same, in bytes, and for how long: most clients read
+/// no answer before they have sent everything, and would see a broken connection instead.
+const MOST_DISCARDED_BYTES: usize = 16 << 20;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) async fn answer<B: Backend>(endpoint: Endpoint<B>, request: Request) -> Response {
     let id = request
@@ -77,22 +86,12 @@ async fn run<B: Backend>(
 }
 
 async fn read(headers: &HeaderMap, body: Body) -> Result<Params, Failure> {
-    if !media::is_json(headers) {
-        return Err(Failure::http(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            ErrorCode::BadUserInput,
-            "The Content-Type of a POST must be application/json, in UTF-8.",
-        ));
+    let mut chunks = body.into_data_stream();
+    if let Err(failure) = check_form(headers) {
+        discard(headers, &mut chunks).await;
+        return Err(failure);
     }
-    let encoding = headers.get(CONTENT_ENCODING);
-    if encoding.is_some_and(|encoding| encoding.as_bytes() != b"identity") {
-        return Err(Failure::http(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            ErrorCode::BadUserInput,
-            "Compressed bodies are not supported.",
-        ));
-    }
-    let body = timeout(BODY_TIMEOUT, collect(headers, body))
+    let body = timeout(BODY_TIMEOUT, collect(&mut chunks))
         .await
         .map_err(|_| {
             Failure::http(
@@ -101,6 +100,10 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Params, Failure> {
                 "The body took too long to arrive.",
             )
         })??;
+    let Some(body) = body else {
+        discard(headers, &mut chunks).await;
+        return Err(too_large());
+    };
     let value = serde_json::from_slice(&body).map_err(|error| {
         Failure::malformed(format!(
             "The body is not JSON (line {}, column {}).",
@@ -111,8 +114,22 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Params, Failure> {
     Params::from_json(value)
 }
 
-/// The whole body, or a refusal as soon as it is known to be too long.
-async fn collect(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Failure> {
+/// What the headers alone can be refused for.
+fn check_form(headers: &HeaderMap) -> Result<(), Failure> {
+    let unsupported = |message| {
+        Err(Failure::http(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ErrorCode::BadUserInput,
+            message,
+        ))
+    };
+    if !media::is_json(headers) {
+        return unsupported("The Content-Type of a POST must be application/json, in UTF-8.");
+    }
+    let encoding = headers.get(CONTENT_ENCODING);
+    if encoding.is_some_and(|encoding| encoding.as_bytes() != b"identity") {
+        return unsupported("Compressed bodies are not supported.");
+    }
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<u64>().ok())
@@ -120,16 +137,38 @@ async fn collect(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Failure> {
     if announced > MOST_BODY_BYTES as u64 {
         return Err(too_large());
     }
+    Ok(())
+}
+
+/// The whole body. `None`: it is too long.
+async fn collect(chunks: &mut BodyDataStream) -> Result<Option<Vec<u8>>, Failure> {
     let mut collected = Vec::new();
-    let mut chunks = pin!(body.into_data_stream());
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Failure::malformed("The body broke off."))?;
         if collected.len() + chunk.len() > MOST_BODY_BYTES {
-            return Err(too_large());
+            return Ok(None);
         }
         collected.extend_from_slice(&chunk);
     }
-    Ok(collected)
+    Ok(Some(collected))
+}
+
+/// Reads the rest of a body that is refused.
+async fn discard(headers: &HeaderMap, chunks: &mut BodyDataStream) {
+    if headers.contains_key(EXPECT) {
+        // This client asks before it sends; reading would be a yes.
+        return;
+    }
+    let reading = async {
+        let mut left = MOST_DISCARDED_BYTES;
+        while let Some(Ok(chunk)) = chunks.next().await {
+            match left.checked_sub(chunk.len()) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    };
+    drop(timeout(DISCARD_TIMEOUT, reading).await);
 }
 
 fn too_large() -> Failure {
