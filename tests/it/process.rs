@@ -3,5 +3,7 @@
 
 mod crash;
 mod drain;
+mod hostile;
+mod logs;
 mod pair;
 mod sign_in;
