@@ -94,6 +94,7 @@ impl Chat {
             tx.lock_conversation(id)
                 .await?
                 .ok_or(ChatError::NotFound("conversation"))?;
+            let doomed = chat.replies.runs_of(viewer.user_id(), id);
             tx.retire_keys(id, false).await?;
             tx.delete_messages(id).await?;
             let greeting = chat.insert_greeting(&mut tx, id).await?;
@@ -102,7 +103,7 @@ impl Chat {
                 .await?
                 .ok_or(ChatError::NotFound("conversation"))?;
             tx.commit().await?;
-            chat.replies.abandon(viewer.user_id(), id);
+            doomed.abandon();
             Ok(conversation)
         })
         .await
@@ -120,10 +121,11 @@ impl Chat {
             tx.lock_conversation(id)
                 .await?
                 .ok_or(ChatError::NotFound("conversation"))?;
+            let doomed = chat.replies.runs_of(viewer.user_id(), id);
             tx.retire_keys(id, true).await?;
             tx.delete_conversation(id).await?;
             tx.commit().await?;
-            chat.replies.abandon(viewer.user_id(), id);
+            doomed.abandon();
             Ok(())
         })
         .await

@@ -5,6 +5,7 @@
 
 mod conversations;
 mod error;
+mod idempotency;
 mod input;
 mod messages;
 mod models;

@@ -1,13 +1,13 @@
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{
     Chat, ChatError,
-    input::{check_filled, check_key, limits},
+    idempotency::{claim, fingerprint, message_of},
+    input::{check_filled, check_key, check_optional, limits},
 };
 use crate::{
-    db::{ClaimedKey, KeyResult, NewMessage, Operation, Viewer, ViewerTx},
+    db::{KeyResult, NewMessage, Operation, Viewer, ViewerTx},
     model::{Conversation, ConversationId, Message, MessageId, MessageRole, MessageStatus},
 };
 
@@ -35,29 +35,6 @@ struct SendFingerprint<'a> {
     model: Option<&'a str>,
 }
 
-pub(super) fn fingerprint(input: &impl Serialize) -> Vec<u8> {
-    let json = serde_json::to_vec(input).expect("texts and ids always become JSON");
-    Sha256::digest(json).to_vec()
-}
-
-/// Whether an earlier call with this key did the work already, and what it made then.
-pub(super) async fn claim(
-    tx: &mut ViewerTx,
-    operation: Operation,
-    key: Option<&str>,
-    fingerprint: &[u8],
-) -> Result<Option<KeyResult>, ChatError> {
-    let Some(key) = key else { return Ok(None) };
-    match tx.claim_key(operation, key, fingerprint).await? {
-        ClaimedKey::Fresh => Ok(None),
-        ClaimedKey::Taken {
-            fingerprint: taken,
-            result,
-        } if taken == fingerprint => Ok(Some(result)),
-        ClaimedKey::Taken { .. } => Err(ChatError::KeyReused),
-    }
-}
-
 impl Chat {
     /// Stores the user's message and the reply to it, and starts writing the reply. Refused while
     /// an earlier reply is unfinished.
@@ -67,8 +44,8 @@ impl Chat {
         input: SendMessage,
     ) -> Result<Sent, ChatError> {
         check_filled("content", &input.content, limits::CONTENT)?;
+        check_optional("model", input.model.as_deref(), limits::MODEL)?;
         check_key(input.idempotency_key.as_deref())?;
-        self.models.check(input.model.as_deref())?;
         let (chat, viewer) = (self.clone(), viewer.clone());
         self.owned(async move { chat.send(&viewer, input).await })
             .await
@@ -86,6 +63,8 @@ impl Chat {
         if let Some(made) = claim(&mut tx, Operation::SendMessage, key, &fingerprint).await? {
             return self.sent_before(viewer, tx, made).await;
         }
+        // After the key: what is offered may have changed since the first call.
+        self.models.check(input.model.as_deref())?;
         if self.lifecycle.is_draining() {
             return Err(ChatError::Draining);
         }
@@ -216,14 +195,4 @@ pub(super) struct Exchange {
     pub reply: Message,
     /// To be started after the commit.
     pub run: super::reply::PreparedRun,
-}
-
-pub(super) async fn message_of(
-    tx: &mut ViewerTx,
-    id: Option<MessageId>,
-) -> Result<Option<Message>, ChatError> {
-    match id {
-        Some(id) => Ok(tx.message(id).await?),
-        None => Ok(None),
-    }
 }

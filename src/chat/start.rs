@@ -2,8 +2,8 @@ use serde::Serialize;
 
 use super::{
     Chat, ChatError,
+    idempotency::{claim, fingerprint, message_of},
     input::{check_filled, check_key, check_optional, limits},
-    send::{claim, fingerprint, message_of},
 };
 use crate::{
     db::{KeyResult, NewConversation, NewMessage, Operation, Viewer, ViewerTx},
@@ -50,7 +50,7 @@ impl Chat {
             input.system_prompt.as_deref(),
             limits::SYSTEM_PROMPT,
         )?;
-        self.models.check(input.model.as_deref())?;
+        check_optional("model", input.model.as_deref(), limits::MODEL)?;
         if let Some(message) = &input.message {
             check_filled("message", message, limits::CONTENT)?;
         }
@@ -76,6 +76,7 @@ impl Chat {
         if let Some(made) = claim(&mut tx, Operation::StartChat, key, &fingerprint).await? {
             return self.started_before(viewer, tx, made).await;
         }
+        self.models.check(input.model.as_deref())?;
         if self.lifecycle.is_draining() {
             return Err(ChatError::Draining);
         }
@@ -152,6 +153,13 @@ impl Chat {
         let user_message = message_of(&mut tx, made.user_message_id).await?;
         let mut reply = message_of(&mut tx, made.reply_id).await?;
         tx.commit().await?;
+        let lost = |id: Option<MessageId>, found: &Option<Message>| id.is_some() && found.is_none();
+        if lost(made.greeting_id, &greeting)
+            || lost(made.user_message_id, &user_message)
+            || lost(made.reply_id, &reply)
+        {
+            return Err(ChatError::KeyResultDeleted);
+        }
         self.replies.fill_in(viewer, reply.as_mut_slice());
         Ok(Started {
             conversation,

@@ -1,14 +1,17 @@
-use std::{str::FromStr, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
     PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+use tokio::time::timeout;
 
 use super::{
     DbError, SystemReason, SystemTx, Viewer, ViewerTx,
+    error::during,
     migrate::{self, MigrateError},
+    turns::Turns,
 };
 
 /// How long a request waits for a connection before it is told to come back later.
@@ -20,7 +23,11 @@ const OLDEST_SERVER: u32 = 15;
 /// The database. Holds the only pool, and never lends it out.
 #[derive(Clone, Debug)]
 pub struct Database {
-    pub(super) pool: PgPool,
+    /// What requests wait for.
+    requests: PgPool,
+    /// What replies are written through: their leases must not wait behind requests.
+    engine: PgPool,
+    turns: Arc<Turns>,
 }
 
 /// Why the database cannot be used. Each text is one line, for whoever starts the server, and goes
@@ -56,26 +63,50 @@ impl Database {
     ) -> Result<Self, DatabaseSetupError> {
         let options = connect_options(url, named_statements)?;
         migrate::up(&options).await?;
-        let database = Self {
-            pool: PgPoolOptions::new()
-                .max_connections(max_connections)
+        let pool = |connections| {
+            PgPoolOptions::new()
+                .max_connections(connections)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
-                .connect_with(options)
+        };
+        let engine = (max_connections / 4).clamp(1, 10);
+        let requests = (max_connections - engine).max(1);
+        let database = Self {
+            requests: pool(requests)
+                .connect_with(options.clone())
                 .await
                 .map_err(unreachable)?,
+            engine: pool(engine).connect_lazy_with(options),
+            turns: Arc::new(Turns::of(requests)),
         };
-        database.check_server().await?;
+        check_roles(&database.requests).await?;
         Ok(database)
     }
 
-    /// Opens a transaction on the viewer's own rows.
+    /// Opens a transaction on the viewer's own rows, for a request of theirs. Waits for their turn
+    /// first, no longer than for a connection.
     pub async fn viewer_tx(&self, viewer: &Viewer) -> Result<ViewerTx, DbError> {
-        ViewerTx::begin(&self.pool, viewer).await
+        let turn = timeout(ACQUIRE_TIMEOUT, self.turns.next(viewer.user_id()))
+            .await
+            .map_err(|_| sqlx::Error::PoolTimedOut)
+            .map_err(during("wait for the viewer's turn"))?;
+        ViewerTx::begin(&self.requests, viewer, Some(turn)).await
+    }
+
+    /// Opens a transaction on the viewer's own rows, for a reply of theirs.
+    pub async fn engine_tx(&self, viewer: &Viewer) -> Result<ViewerTx, DbError> {
+        ViewerTx::begin(&self.engine, viewer, None).await
     }
 
     /// Opens a transaction across users.
     pub async fn system_tx(&self, reason: SystemReason) -> Result<SystemTx, DbError> {
-        SystemTx::begin(&self.pool, reason).await
+        let pool = match reason {
+            SystemReason::SignIn | SystemReason::Health => &self.requests,
+            SystemReason::Tick
+            | SystemReason::Recovery
+            | SystemReason::Progress
+            | SystemReason::CleanUp => &self.engine,
+        };
+        SystemTx::begin(pool, reason).await
     }
 
     /// Whether the database answers now.
@@ -85,25 +116,26 @@ impl Database {
 
     /// Closes every connection and waits for those in use.
     pub async fn close(&self) {
-        self.pool.close().await;
+        tokio::join!(self.requests.close(), self.engine.close());
     }
+}
 
-    async fn check_server(&self) -> Result<(), DatabaseSetupError> {
-        for role in ["loquat_viewer", "loquat_system", "loquat_admin"] {
-            let (login, granted): (String, bool) = sqlx::query_as(
+/// Whether the login role may become each of the three: the last question it asks itself.
+async fn check_roles(pool: &PgPool) -> Result<(), DatabaseSetupError> {
+    for role in ["loquat_viewer", "loquat_system", "loquat_admin"] {
+        let (login, granted): (String, bool) = sqlx::query_as(
                 "select current_user::text, pg_has_role(current_user, $1, \
                  case when current_setting('server_version_num')::int >= 160000 then 'SET' else 'MEMBER' end)",
             )
             .bind(role)
-            .fetch_one(&self.pool)
+            .fetch_one(pool)
             .await
             .map_err(unreachable)?;
-            if !granted {
-                return Err(DatabaseSetupError::RoleNotGranted { login, role });
-            }
+        if !granted {
+            return Err(DatabaseSetupError::RoleNotGranted { login, role });
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// Reads a URL of the settings. `named_statements` off suits poolers in transaction mode.

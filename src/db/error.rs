@@ -11,6 +11,9 @@ pub enum DbError {
         #[source]
         source: sqlx::Error,
     },
+    /// The database did not answer at all.
+    #[error("the database did not answer in time")]
+    TimedOut,
     /// Anything else: a fault of ours.
     #[error("the database refused to {operation}")]
     Query {
@@ -25,7 +28,7 @@ pub enum DbError {
 
 impl DbError {
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
+        matches!(self, Self::Unavailable { .. } | Self::TimedOut)
     }
 }
 

@@ -215,23 +215,27 @@ impl ViewerTx {
             .collect())
     }
 
-    /// The active path up to and without `before`, oldest first: what a reply at that position
-    /// answers.
+    /// The end of the active path up to and without `before`, oldest first: what a reply at that
+    /// position answers. Older messages are left out once the newer ones have `most_bytes`; the
+    /// last is always there.
     pub async fn path_before(
         &mut self,
         conversation_id: ConversationId,
         before: i32,
+        most_bytes: i64,
     ) -> Result<Vec<Message>, DbError> {
         let rows: Vec<MessageRow> = sqlx::query_as(concat!(
             "select ",
             columns!(),
-            " from chat.messages m \
-             where m.user_id = $1 and m.conversation_id = $2 and m.active and m.position < $3 \
-             order by m.position"
+            " from (select *, sum(octet_length(content)) over (order by position desc) as bytes \
+               from chat.messages \
+               where user_id = $1 and conversation_id = $2 and active and position < $3) m \
+             where m.bytes <= $4 or m.position = $3 - 1 order by m.position"
         ))
         .bind(self.viewer.user_id().uuid())
         .bind(conversation_id.uuid())
         .bind(before)
+        .bind(most_bytes)
         .fetch_all(&mut *self.tx)
         .await
         .map_err(during("load the path before a reply"))?;

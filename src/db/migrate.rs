@@ -53,13 +53,12 @@ pub(super) async fn up(options: &PgConnectOptions) -> Result<usize, DatabaseSetu
     let mut connection = open(options).await?;
     // A role that may only use the schema cannot take the migrator's path, and need not when
     // nothing is missing.
-    if pending(&mut connection).await? == 0 {
+    let missing = pending(&mut connection).await?;
+    if missing == 0 {
         return Ok(0);
     }
-    let migrator = migrator();
-    let before = pending(&mut connection).await?;
-    match migrator.run(&mut connection).await {
-        Ok(()) => Ok(before),
+    match migrator().run(&mut connection).await {
+        Ok(()) => Ok(missing),
         Err(error) => Err(explain(&mut connection, error).await.into()),
     }
 }

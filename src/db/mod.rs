@@ -4,7 +4,7 @@
 //! stated reason, for the system; the pool is private to this folder, and so are the constructors
 //! of [`Viewer`]. Each transaction takes on its own database role before its first query, so the
 //! rows of other users are out of reach even where an SQL text forgets its owner. Only migrations
-//! run as the login role.
+//! run as the login role, and the one question at the start whether it may become the three.
 //!
 //! This folder knows rows and keys. It must not know GraphQL, providers or what a rule of the
 //! chat is.
@@ -20,6 +20,7 @@ mod progress;
 mod replies;
 mod runs;
 mod transaction;
+mod turns;
 mod users;
 mod viewer;
 

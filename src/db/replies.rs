@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{DbError, RunKey, ViewerTx, error::during};
+use super::{DbError, ViewerTx, error::during};
 use crate::model::{ConversationId, MessageId, ProcessId, ReplyError, TokenUsage};
 
 /// A run that starts with the message that it writes.
@@ -25,14 +25,6 @@ pub enum Outcome {
 }
 
 impl ViewerTx {
-    /// The key of one of this viewer's runs.
-    pub fn run_key(&self, message_id: MessageId) -> RunKey {
-        RunKey {
-            user_id: self.viewer.user_id(),
-            message_id,
-        }
-    }
-
     /// Stores the run of a pending reply, with the first fence.
     pub async fn insert_run(&mut self, run: NewRun) -> Result<i64, DbError> {
         let claims =
@@ -68,9 +60,9 @@ impl ViewerTx {
         Ok(locked.is_some())
     }
 
-    /// From pending to streaming. Its run is locked before. Whether the reply was pending.
-    pub async fn begin_reply(&mut self, message_id: MessageId) -> Result<bool, DbError> {
-        let begun = sqlx::query(
+    /// From pending to streaming; one that streams already goes on. Its run is locked before.
+    pub async fn begin_reply(&mut self, message_id: MessageId) -> Result<(), DbError> {
+        sqlx::query(
             "update chat.messages set status = 'STREAMING' \
              where user_id = $1 and id = $2 and status = 'PENDING'",
         )
@@ -79,7 +71,7 @@ impl ViewerTx {
         .execute(&mut *self.tx)
         .await
         .map_err(during("begin a reply"))?;
-        Ok(begun.rows_affected() > 0)
+        Ok(())
     }
 
     /// Writes how a reply ended and ends its run, chunks and all. Its run is locked before. With

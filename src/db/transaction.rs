@@ -3,16 +3,22 @@
 
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction};
 
-use super::{DbError, Viewer, error::during};
+use super::{DbError, Viewer, error::during, turns::Turn};
 
 /// How long one statement may take, in milliseconds. No transaction waits for a person or a
 /// model, so a statement that takes longer is stuck.
 const STATEMENT_TIMEOUT_MS: u32 = 15_000;
 
+/// How long PostgreSQL waits for the next statement of a transaction, in milliseconds. A host that
+/// vanishes in the middle of one would keep its row locks until TCP notices, which takes hours.
+const IDLE_TIMEOUT_MS: u32 = 4_000;
+
 /// A transaction that sees one user's rows and no others. Rolled back unless committed.
 pub struct ViewerTx {
     pub(super) tx: Transaction<'static, Postgres>,
     pub(super) viewer: Viewer,
+    /// Given back when the transaction ends; the engine's transactions need none.
+    _turn: Option<Turn>,
 }
 
 /// A transaction across users, on only the tables and columns that its role may touch.
@@ -38,10 +44,15 @@ pub enum SystemReason {
 }
 
 impl ViewerTx {
-    pub(super) async fn begin(pool: &PgPool, viewer: &Viewer) -> Result<Self, DbError> {
+    pub(super) async fn begin(
+        pool: &PgPool,
+        viewer: &Viewer,
+        turn: Option<Turn>,
+    ) -> Result<Self, DbError> {
         // A UUID and hexadecimal digits: nothing in this text was written by anybody else.
         let statement = format!(
             "begin; set local role loquat_viewer; set local statement_timeout = {STATEMENT_TIMEOUT_MS}; \
+             set local idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS}; \
              select set_config('loquat.user_id', '{}', true), \
              set_config('request.jwt.claims', convert_from(decode('{}', 'hex'), 'UTF8'), true)",
             viewer.user_id(),
@@ -53,6 +64,7 @@ impl ViewerTx {
         Ok(Self {
             tx,
             viewer: viewer.clone(),
+            _turn: turn,
         })
     }
 
@@ -69,6 +81,7 @@ impl SystemTx {
         tracing::trace!(system.reason = ?reason, "a system transaction begins");
         let statement = format!(
             "begin; set local role loquat_system; set local statement_timeout = {STATEMENT_TIMEOUT_MS}; \
+             set local idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS}; \
              select set_config('loquat.user_id', '', true), set_config('request.jwt.claims', '', true)"
         );
         let tx = begin(pool, statement)

@@ -1,5 +1,10 @@
 //! What every resolver may rely on: a viewer, the chat, and the loaders of this request.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use async_graphql::dataloader::DataLoader;
 use async_graphql::{Context, Request};
 use tokio::sync::OnceCell;
@@ -20,6 +25,7 @@ use crate::{
 /// user's row to another.
 pub struct RequestContext {
     pub viewer: Viewer,
+    pub budget: Arc<TextBudget>,
     pub conversations: DataLoader<ConversationLoader>,
     pub messages: DataLoader<MessageLoader>,
     pub last_messages: DataLoader<LastMessageLoader>,
@@ -27,6 +33,40 @@ pub struct RequestContext {
     pub path_pages: DataLoader<PathPageLoader>,
     pub path_counts: DataLoader<PathCountLoader>,
     user: OnceCell<Result<User, ApiError>>,
+}
+
+/// How much long text one answer may hold. The guard bounds how many fields are asked for; this
+/// bounds what is in them, since one text may be asked for under many aliases.
+pub struct TextBudget(AtomicUsize);
+
+/// In bytes.
+const MOST_TEXT: usize = 32 * 1024 * 1024;
+
+impl Default for TextBudget {
+    fn default() -> Self {
+        Self(AtomicUsize::new(MOST_TEXT))
+    }
+}
+
+impl TextBudget {
+    /// Lets a text into the answer, or refuses it.
+    pub fn spend<'t>(&self, text: &'t str) -> Result<&'t str, ApiError> {
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(text.len())
+            })
+            .map(|_| text)
+            .map_err(|_| ApiError::limit_exceeded(
+                "answerBytes",
+                MOST_TEXT,
+                "The answer holds more text than 33554432 bytes: ask for fewer messages at once.",
+            ))
+    }
+
+    /// Begins the next answer of a subscription.
+    pub fn renew(&self) {
+        self.0.store(MOST_TEXT, Ordering::Relaxed);
+    }
 }
 
 /// Signs a request: attaches its viewer and fresh loaders.
@@ -38,6 +78,7 @@ pub fn session_data(request: Request, chat: &Chat, viewer: Viewer) -> Request {
         active_replies: Loader::start(chat, &viewer),
         path_pages: Loader::start(chat, &viewer),
         path_counts: Loader::start(chat, &viewer),
+        budget: Arc::default(),
         user: OnceCell::new(),
         viewer,
     })

@@ -79,6 +79,13 @@ impl ApiError {
         )
     }
 
+    /// `limit` is the limit's name, `value` what it allows.
+    pub fn limit_exceeded(limit: &str, value: usize, message: &str) -> Self {
+        Self::new(ErrorCode::LimitExceeded, message)
+            .with("limit", limit)
+            .with("value", value)
+    }
+
     fn conflict(reason: &str, message: &str) -> Self {
         Self::new(ErrorCode::Conflict, message).with("reason", reason)
     }

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use async_graphql::{Context, ID, SimpleObject, Subscription as GraphqlSubscription, Union};
 use futures_util::{Stream, StreamExt};
 
@@ -25,8 +27,10 @@ impl Subscription {
     ) -> Result<impl Stream<Item = Result<MessageStreamEvent, ApiError>>, ApiError> {
         let viewer = &request_context(context)?.viewer;
         let id: MessageId = ids::decode("messageId", &message_id)?;
+        let budget = Arc::clone(&request_context(context)?.budget);
         let events = chat(context).follow(viewer, id).await?;
         Ok(events.map(move |event| {
+            budget.renew();
             Ok(match event? {
                 FollowEvent::Changed(message) => MessageStreamEvent::Changed(MessageChanged {
                     message: Message(message),

@@ -3,6 +3,7 @@ mod auth;
 mod cluster;
 mod config;
 mod database;
+mod followers;
 mod graphql;
 mod guard;
 mod http;

@@ -6,7 +6,10 @@ use futures_util::{
     StreamExt,
     stream::{self, BoxStream},
 };
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval, timeout},
+};
 
 use super::{
     Engine, Replies,
@@ -84,36 +87,48 @@ enum Source {
     Ended,
 }
 
+/// Where a reply is written, as it was when its subscriber came.
+enum Origin {
+    Here(LogReader),
+    Elsewhere(watch::Receiver<Seen>),
+}
+
 impl Follower {
     /// The state of things, as the first two or three events.
     async fn begin(&mut self) -> Result<(), ChatError> {
         // The log first: once a reply is missing here, the database knows how it ended.
-        let reader = self
-            .engine
-            .registry
-            .find(&self.key)
-            .map(|run| run.log.read());
-        let mut message = self.load().await?;
+        let origin = match self.engine.registry.find(&self.key) {
+            Some(run) => Origin::Here(run.log.read()),
+            None => Origin::Elsewhere(self.engine.watches.watch(self.key)),
+        };
+        let mut message = self.try_load().await?;
         if message.status.is_terminal() {
             self.push_changed(message.clone());
             self.push_delta(0, message.content.clone());
             self.push_end(message);
             return Ok(());
         }
-        match reader {
-            Some(mut reader) => {
-                let (delta, _) = reader.catch_up();
-                message.content.clone_from(&delta.text);
-                self.push_changed(message);
-                self.push_delta(0, delta.text);
-                self.source = Source::Log(reader);
-            }
-            None => {
+        let mut reader = match origin {
+            Origin::Here(reader) => reader,
+            Origin::Elsewhere(seen) => {
                 let sent = message.content.clone();
                 self.push_changed(message);
                 self.push_delta(0, sent.clone());
-                self.watch(sent);
+                self.source = Source::Database { seen, sent };
+                return Ok(());
             }
+        };
+        // What the log says is newer than what was loaded.
+        let (delta, phase) = reader.catch_up();
+        message.content.clone_from(&delta.text);
+        if phase == LogPhase::Streaming {
+            message.status = MessageStatus::Streaming;
+        }
+        self.push_changed(message);
+        self.push_delta(0, delta.text);
+        self.source = Source::Log(reader);
+        if matches!(phase, LogPhase::Finished | LogPhase::Lost) {
+            self.enter(phase).await?;
         }
         Ok(())
     }
@@ -161,12 +176,14 @@ impl Follower {
             LogPhase::Lost => {
                 // What was published and not written down may be gone: begin again from what the
                 // database holds.
+                let seen = self.engine.watches.watch(self.key);
                 let message = self.load().await?;
                 self.push_delta(0, message.content.clone());
                 if message.status.is_terminal() {
                     self.push_end(message);
                 } else {
-                    self.watch(message.content);
+                    let sent = message.content;
+                    self.source = Source::Database { seen, sent };
                 }
             }
         }
@@ -175,11 +192,7 @@ impl Follower {
 
     /// The database has seen a change: sends what is new.
     async fn catch_up(&mut self) -> Result<(), ChatError> {
-        let message = match self.load().await {
-            // An outage is no news about the reply: the next look tells.
-            Err(ChatError::Database(error)) if error.is_unavailable() => return Ok(()),
-            loaded => loaded?,
-        };
+        let message = self.load().await?;
         if message.status != self.status && !message.status.is_terminal() {
             self.push_changed(message.clone());
         }
@@ -201,20 +214,28 @@ impl Follower {
         Ok(())
     }
 
+    /// The message as it is now. An outage is no news about it, so it is waited out: an error
+    /// would end the subscription for good, since clients do not ask again after one.
     async fn load(&self) -> Result<Message, ChatError> {
+        let mut pause = interval(self.engine.timing.progress);
+        pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            pause.tick().await;
+            match timeout(self.engine.timing.lease, self.try_load()).await {
+                Ok(Err(ChatError::Database(error))) if error.is_unavailable() => {}
+                Ok(loaded) => return loaded,
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn try_load(&self) -> Result<Message, ChatError> {
         let mut tx = self.engine.database.viewer_tx(&self.viewer).await?;
         let message = tx.message(self.key.message_id).await?;
         tx.commit().await?;
         let mut message = message.ok_or(ChatError::NotFound("message"))?;
         self.engine.fill_in(self.key.user_id, &mut message);
         Ok(message)
-    }
-
-    fn watch(&mut self, sent: String) {
-        self.source = Source::Database {
-            seen: self.engine.watches.watch(self.key),
-            sent,
-        };
     }
 
     fn push_changed(&mut self, message: Message) {

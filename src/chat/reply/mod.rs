@@ -25,7 +25,10 @@ use tokio::time::Instant;
 pub use follow::FollowEvent;
 pub use registry::PreparedRun;
 
-use self::{progress::Watches, registry::Registry};
+use self::{
+    progress::Watches,
+    registry::{Registry, Run},
+};
 use super::ChatError;
 use crate::{
     config::ChatSettings,
@@ -67,6 +70,18 @@ impl Default for Timing {
 #[derive(Clone)]
 pub(super) struct Replies {
     engine: Arc<Engine>,
+}
+
+/// Runs whose messages are about to be deleted.
+pub(super) struct DoomedRuns(Vec<Arc<Run>>);
+
+impl DoomedRuns {
+    /// The deletion is committed: hangs up. Other processes learn of it at their next tick.
+    pub fn abandon(self) {
+        for run in self.0 {
+            run.lost.cancel();
+        }
+    }
 }
 
 struct Engine {
@@ -140,14 +155,12 @@ impl Replies {
         }
     }
 
-    /// Stops the runs of a conversation whose messages were just deleted. Other processes learn
-    /// of it at their next tick.
-    pub fn abandon(&self, user_id: UserId, conversation_id: ConversationId) {
-        for run in self.engine.registry.all() {
-            if run.key.user_id == user_id && run.conversation_id == conversation_id {
-                run.lost.cancel();
-            }
-        }
+    /// The runs of a conversation that this process writes. Asked for under the conversation's
+    /// lock, it names the runs of the messages that are about to be deleted and no later ones.
+    pub fn runs_of(&self, user_id: UserId, conversation_id: ConversationId) -> DoomedRuns {
+        let mut runs = self.engine.registry.all();
+        runs.retain(|run| run.key.user_id == user_id && run.conversation_id == conversation_id);
+        DoomedRuns(runs)
     }
 
     pub async fn drained(&self) {

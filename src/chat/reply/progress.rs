@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{
     sync::watch,
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, timeout},
 };
 
 use super::{Engine, registry::lock};
@@ -29,6 +29,8 @@ pub struct Watches {
 
 impl Watches {
     /// Watches a reply for as long as the receiver lives.
+    /// A change that was told before the call is not told again, so whoever loads a reply in order
+    /// to follow it watches first.
     pub fn watch(&self, key: RunKey) -> watch::Receiver<Seen> {
         lock(&self.watched)
             .entry(key)
@@ -71,16 +73,17 @@ impl Engine {
                 _ = clock.tick() => {}
                 () = self.lifecycle.hard_stop().cancelled() => return,
             }
-            match self.look_at_watched().await {
-                Ok(()) => failing = false,
-                Err(error) if !failing => {
+            match timeout(self.timing.lease, self.look_at_watched()).await {
+                Ok(Ok(())) => failing = false,
+                Ok(Err(error)) if !failing => {
                     failing = true;
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         "replies of other processes could not be followed"
                     );
                 }
-                Err(_) => {}
+                Ok(Err(_)) => {}
+                Err(_) => tracing::warn!("the database did not say how far other replies are"),
             }
         }
     }

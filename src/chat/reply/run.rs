@@ -3,7 +3,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, StreamExt};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use super::{Engine, log::LogPhase, registry::Run};
 use crate::{
@@ -15,6 +15,9 @@ use crate::{
 
 /// The longest reply that is kept, in bytes. A provider that never ends must not fill the memory.
 const MAX_REPLY_BYTES: usize = 4 * 1024 * 1024;
+
+/// How much of a conversation is read for a reply, in bytes: more than any model can.
+const MAX_PROMPT_BYTES: i64 = 4 * 1024 * 1024;
 
 /// How long to wait before a database that was not there is asked again.
 const RETRY: Duration = Duration::from_millis(250);
@@ -28,6 +31,11 @@ enum Stop {
 
 impl Engine {
     pub(super) async fn write_reply(self: Arc<Self>, run: Arc<Run>) {
+        let mut held = Held {
+            engine: &self,
+            run: &run,
+            phase: LogPhase::Lost,
+        };
         // Dropping the future of the provider's stream hangs up on it.
         let stop = tokio::select! {
             biased;
@@ -40,13 +48,10 @@ impl Engine {
                 stop.unwrap_or_else(|_| panicked(&run))
             }
         };
-        let phase = match stop {
-            Stop::Lost => LogPhase::Lost,
-            Stop::Ended(outcome) => self.finish(&run, &outcome).await,
-        };
         // Readers that find no run look into the database, so it must know first.
-        run.log.enter(phase);
-        self.registry.remove(&run);
+        if let Stop::Ended(outcome) = stop {
+            held.phase = self.finish(&run, &outcome).await;
+        }
     }
 
     async fn generate(&self, run: &Run) -> Stop {
@@ -79,7 +84,7 @@ impl Engine {
                             "The reply grew longer than the server keeps, and was cut.",
                         ));
                     }
-                    run.log.append(&text);
+                    run.log.append(&text.replace('\0', "\u{FFFD}"));
                 }
                 Ok(ReplyEvent::Finished { reason, usage }) => {
                     return Stop::Ended(Outcome::Completed {
@@ -110,7 +115,8 @@ impl Engine {
         pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             pause.tick().await;
-            match self.try_begin(run).await {
+            let begun = timeout_at(run.lease_until(), self.try_begin(run)).await;
+            match begun.unwrap_or(Err(DbError::TimedOut)) {
                 Err(error) if error.is_unavailable() && run.holds_lease() => {}
                 Err(error) if error.is_unavailable() => {
                     tracing::warn!(
@@ -126,7 +132,7 @@ impl Engine {
     }
 
     async fn try_begin(&self, run: &Run) -> Result<Option<Prompt>, DbError> {
-        let mut tx = self.database.viewer_tx(&run.viewer).await?;
+        let mut tx = self.database.engine_tx(&run.viewer).await?;
         let Some(conversation) = tx.touch_conversation(run.conversation_id, None).await? else {
             return Ok(None);
         };
@@ -134,7 +140,9 @@ impl Engine {
             return Ok(None);
         }
         tx.begin_reply(run.message_id()).await?;
-        let path = tx.path_before(run.conversation_id, run.position).await?;
+        let path = tx
+            .path_before(run.conversation_id, run.position, MAX_PROMPT_BYTES)
+            .await?;
         tx.commit().await?;
         let instructions: Vec<&str> = [&self.settings.system_prompt, &conversation.system_prompt]
             .into_iter()
@@ -154,7 +162,9 @@ impl Engine {
         pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while Instant::now() < run.lease_until() {
             pause.tick().await;
-            match self.try_finish(run, &text, outcome).await {
+            let finished =
+                timeout_at(run.lease_until(), self.try_finish(run, &text, outcome)).await;
+            match finished.unwrap_or(Err(DbError::TimedOut)) {
                 Ok(true) => return LogPhase::Finished,
                 Ok(false) => return LogPhase::Lost,
                 Err(error) if error.is_unavailable() => {
@@ -178,7 +188,7 @@ impl Engine {
     }
 
     async fn try_finish(&self, run: &Run, text: &str, outcome: &Outcome) -> Result<bool, DbError> {
-        let mut tx = self.database.viewer_tx(&run.viewer).await?;
+        let mut tx = self.database.engine_tx(&run.viewer).await?;
         if tx
             .touch_conversation(run.conversation_id, None)
             .await?
@@ -194,7 +204,21 @@ impl Engine {
     }
 }
 
-/// A reply that nobody writes any more must not keep its lease.
+/// A run that this process writes. However its task ends, its subscribers learn of it, and nothing
+/// renews its lease any more.
+struct Held<'e> {
+    engine: &'e Engine,
+    run: &'e Arc<Run>,
+    phase: LogPhase,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.run.log.enter(self.phase);
+        self.engine.registry.remove(self.run);
+    }
+}
+
 fn panicked(run: &Run) -> Stop {
     tracing::error!(message.id = %run.message_id(), "the task that wrote a reply panicked");
     Stop::Ended(failed(

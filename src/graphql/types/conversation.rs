@@ -29,8 +29,9 @@ impl Conversation {
 
     /// Instructions to the assistant for this conversation alone, after the server's own. At most
     /// 32,000 characters.
-    async fn system_prompt(&self) -> Option<&str> {
-        self.0.system_prompt.as_deref()
+    async fn system_prompt(&self, context: &Context<'_>) -> Option<Result<&str, ApiError>> {
+        let text = self.0.system_prompt.as_deref()?;
+        Some(request_context(context).and_then(|request| request.budget.spend(text)))
     }
 
     /// The model that writes its replies, at most 255 characters: the one chosen for it, or the

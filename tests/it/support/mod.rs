@@ -3,6 +3,7 @@
 
 mod api;
 mod database;
+mod gate;
 mod model;
 pub mod process;
 pub mod program;
@@ -12,6 +13,7 @@ use std::{future::Future, time::Duration};
 
 pub use api::{Api, text};
 pub use database::{TestDatabase, identity, sign_in};
+pub use gate::{SqlGate, sql};
 pub use replica::{QUICK, Replica};
 
 /// How long a test waits for what must happen before it fails.
