@@ -95,6 +95,36 @@ async fn a_second_signal_ends_it_at_once(signal: Signal) {
 }
 
 #[tokio::test]
+async fn a_reply_that_outlasts_the_stop_is_ended_with_its_text() {
+    let test = TestDatabase::create().await;
+    let model = FakeProvider::start().await;
+    model.script(Script::stream().text("so far").stall());
+    let server = program(&test, &model)
+        .variable("LOQUAT_SHUTDOWN_GRACE_SECONDS", "1")
+        .serve()
+        .await;
+    let device = Device::of(&server, "ann");
+    let conversation = device.start_chat().await;
+    let reply = device.send(&conversation, "hi").await;
+    let mut follower = device.follow(&reply).await;
+    follower.until("so far").await;
+
+    server.signal(Signal::SIGTERM);
+
+    assert_eq!(follower.socket.closed().await.0, 1012);
+    drop(follower);
+    let ended = server.end().await;
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let server = program(&test, &model).serve().await;
+    // As its subscribers do, who come back by themselves.
+    let device = Device::of(&server, "ann");
+    let finished = device.follow(&reply).await.finished().await;
+    assert_eq!(finished["status"], "FAILED");
+    assert_eq!(finished["error"]["code"], "INTERRUPTED");
+    assert_eq!(finished["content"], "so far");
+}
+
+#[tokio::test]
 async fn sigterm_lets_the_running_reply_finish() {
     a_stop_lets_the_running_reply_finish(Signal::SIGTERM).await;
 }
