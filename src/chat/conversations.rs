@@ -29,6 +29,18 @@ impl Chat {
         Ok(conversations)
     }
 
+    /// The system prompts of those of the conversations that have one.
+    pub async fn system_prompts(
+        &self,
+        viewer: &Viewer,
+        ids: &[ConversationId],
+    ) -> Result<Vec<(ConversationId, String)>, ChatError> {
+        let mut tx = self.database.viewer_tx(viewer).await?;
+        let prompts = tx.system_prompts(ids).await?;
+        tx.commit().await?;
+        Ok(prompts)
+    }
+
     pub async fn conversation_page(
         &self,
         viewer: &Viewer,

@@ -17,6 +17,8 @@ pub enum ChatError {
     KeyReused,
     #[error("what this idempotency key made has been deleted since")]
     KeyResultDeleted,
+    #[error("the messages hold more text than one answer may")]
+    TooMuchText,
     #[error("the server is about to stop and takes no new work")]
     Draining,
     #[error("a task of the chat panicked")]

@@ -43,15 +43,20 @@ impl Chat {
         Ok(messages)
     }
 
-    /// The same page of several conversations' active paths. Keys are positions on the path.
+    /// The same page of several conversations' active paths; refused where their texts have more
+    /// than `most_bytes`. Keys are positions on the path.
     pub async fn path_pages(
         &self,
         viewer: &Viewer,
         conversations: &[ConversationId],
         request: PageRequest<i32>,
+        most_bytes: usize,
     ) -> Result<Vec<PathPage>, ChatError> {
         let mut tx = self.database.viewer_tx(viewer).await?;
-        let mut pages = tx.path_pages(conversations, request).await?;
+        let mut pages = tx
+            .path_pages(conversations, request, most_bytes)
+            .await?
+            .ok_or(ChatError::TooMuchText)?;
         tx.commit().await?;
         for path in &mut pages {
             self.replies.fill_in(viewer, &mut path.page.items);

@@ -5,13 +5,13 @@ use sqlx::{
     PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
     DbError, SystemReason, SystemTx, Viewer, ViewerTx,
     error::during,
     migrate::{self, MigrateError},
-    turns::Turns,
+    turns::{Turn, Turns},
 };
 
 /// How long a request waits for a connection before it is told to come back later.
@@ -28,6 +28,8 @@ pub struct Database {
     /// What replies are written through: their leases must not wait behind requests.
     engine: PgPool,
     turns: Arc<Turns>,
+    /// One fewer than the engine has connections: the last is for ticks, which renew leases.
+    writers: Arc<Semaphore>,
 }
 
 /// Why the database cannot be used. Each text is one line, for whoever starts the server, and goes
@@ -68,8 +70,8 @@ impl Database {
                 .max_connections(connections)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
         };
-        let engine = (max_connections / 4).clamp(1, 10);
-        let requests = (max_connections - engine).max(1);
+        let engine = (max_connections / 3).clamp(2, 10);
+        let requests = max_connections.saturating_sub(engine).max(1);
         let database = Self {
             requests: pool(requests)
                 .connect_with(options.clone())
@@ -77,6 +79,7 @@ impl Database {
                 .map_err(unreachable)?,
             engine: pool(engine).connect_lazy_with(options),
             turns: Arc::new(Turns::of(requests)),
+            writers: Arc::new(Semaphore::new(engine as usize - 1)),
         };
         check_roles(&database.requests).await?;
         Ok(database)
@@ -89,12 +92,13 @@ impl Database {
             .await
             .map_err(|_| sqlx::Error::PoolTimedOut)
             .map_err(during("wait for the viewer's turn"))?;
-        ViewerTx::begin(&self.requests, viewer, Some(turn)).await
+        ViewerTx::begin(&self.requests, viewer, turn).await
     }
 
     /// Opens a transaction on the viewer's own rows, for a reply of theirs.
     pub async fn engine_tx(&self, viewer: &Viewer) -> Result<ViewerTx, DbError> {
-        ViewerTx::begin(&self.engine, viewer, None).await
+        let turn = Turn::of(&self.writers).await;
+        ViewerTx::begin(&self.engine, viewer, turn).await
     }
 
     /// Opens a transaction across users.

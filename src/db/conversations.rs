@@ -31,7 +31,7 @@ pub struct ConversationChanges {
 
 macro_rules! columns {
     () => {
-        "id, title, system_prompt, model, archived, pinned, revision, created_at, updated_at, last_active_at"
+        "id, title, model, archived, pinned, revision, created_at, updated_at, last_active_at"
     };
 }
 
@@ -81,6 +81,26 @@ impl ViewerTx {
         .await
         .map_err(during("load conversations"))?;
         Ok(rows.into_iter().map(Conversation::from).collect())
+    }
+
+    /// The system prompts of those of the conversations that have one.
+    pub async fn system_prompts(
+        &mut self,
+        ids: &[ConversationId],
+    ) -> Result<Vec<(ConversationId, String)>, DbError> {
+        let rows: Vec<(Uuid, String)> = sqlx::query_as(
+            "select id, system_prompt from chat.conversations \
+             where user_id = $1 and id = any($2) and system_prompt is not null",
+        )
+        .bind(self.viewer.user_id().uuid())
+        .bind(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
+        .fetch_all(&mut *self.tx)
+        .await
+        .map_err(during("load system prompts"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(id, prompt)| (ConversationId::from_uuid(id), prompt))
+            .collect())
     }
 
     /// Keeps every other writer of the conversation waiting until this transaction ends. Whoever
@@ -249,7 +269,6 @@ impl ViewerTx {
 struct ConversationRow {
     id: Uuid,
     title: Option<String>,
-    system_prompt: Option<String>,
     model: Option<String>,
     archived: bool,
     pinned: bool,
@@ -264,7 +283,6 @@ impl From<ConversationRow> for Conversation {
         Self {
             id: ConversationId::from_uuid(row.id),
             title: row.title,
-            system_prompt: row.system_prompt,
             model: row.model,
             archived: row.archived,
             pinned: row.pinned,

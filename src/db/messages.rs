@@ -32,16 +32,42 @@ pub struct PathPage {
 /// any. One statement sees one moment, so a reply that ends meanwhile is never seen empty.
 macro_rules! columns {
     () => {
-        "m.id, m.conversation_id, m.parent_id, m.active, m.position, m.role, \
+        columns!("m.content")
+    };
+    ($stored:literal) => {
+        concat!(
+            "m.id, m.conversation_id, m.parent_id, m.active, m.position, m.role, \
          case when m.completed_at is null then coalesce((\
            select string_agg(c.text, '' order by c.\"offset\") from chat.reply_chunks c \
            where c.user_id = m.user_id and c.message_id = m.id and c.attempt = (\
              select max(n.attempt) from chat.reply_chunks n \
              where n.user_id = m.user_id and n.message_id = m.id)), '') \
-         else m.content end as content, \
+         else ",
+            $stored,
+            " end as content, \
          m.status, m.error_code, m.error_message, m.truncated, m.model, \
          m.prompt_tokens, m.completion_tokens, m.total_tokens, m.idempotency_key, \
          m.created_at, m.completed_at"
+        )
+    };
+}
+
+/// Pages whose texts are known to be few enough before one of them is read.
+macro_rules! bounded_pages {
+    ($direction:literal) => {
+        concat!(
+            "with page as materialized (\
+               select m.* from unnest($2::uuid[]) as asked (id) cross join lateral (\
+                 select * from chat.messages \
+                 where user_id = $1 and conversation_id = asked.id and active \
+                   and position > $3 and position < $4 \
+                 order by position ", $direction, " limit $5) m), \
+             size as materialized (select coalesce(sum(octet_length(content)), 0) as bytes from page) \
+             select ",
+            columns!("case when size.bytes <= $6 then m.content end"),
+            " from page m cross join size order by m.conversation_id, m.position ",
+            $direction
+        )
     };
 }
 
@@ -134,37 +160,17 @@ impl ViewerTx {
         rows.into_iter().map(Message::try_from).collect()
     }
 
-    /// The same page of several active paths, in one query. Keys are positions on the path.
+    /// The same page of several active paths, in one query; `None`: their texts have more than
+    /// `most_bytes`. Keys are positions on the path.
     pub async fn path_pages(
         &mut self,
         conversations: &[ConversationId],
         request: PageRequest<i32>,
-    ) -> Result<Vec<PathPage>, DbError> {
+        most_bytes: usize,
+    ) -> Result<Option<Vec<PathPage>>, DbError> {
         let (limit, statement) = match request.slice {
-            Slice::First(limit) => (
-                limit,
-                concat!(
-                    "select ",
-                    columns!(),
-                    " from unnest($2::uuid[]) as asked (id) cross join lateral (\
-                       select * from chat.messages \
-                       where user_id = $1 and conversation_id = asked.id and active \
-                         and position > $3 and position < $4 \
-                       order by position limit $5) m order by m.conversation_id, m.position"
-                ),
-            ),
-            Slice::Last(limit) => (
-                limit,
-                concat!(
-                    "select ",
-                    columns!(),
-                    " from unnest($2::uuid[]) as asked (id) cross join lateral (\
-                       select * from chat.messages \
-                       where user_id = $1 and conversation_id = asked.id and active \
-                         and position > $3 and position < $4 \
-                       order by position desc limit $5) m order by m.conversation_id, m.position desc"
-                ),
-            ),
+            Slice::First(limit) => (limit, bounded_pages!("asc")),
+            Slice::Last(limit) => (limit, bounded_pages!("desc")),
         };
         let rows: Vec<MessageRow> = sqlx::query_as(statement)
             .bind(self.viewer.user_id().uuid())
@@ -172,9 +178,13 @@ impl ViewerTx {
             .bind(request.after.unwrap_or(-1))
             .bind(request.before.unwrap_or(i32::MAX))
             .bind(i64::from(limit) + 1)
+            .bind(i64::try_from(most_bytes).unwrap_or(i64::MAX))
             .fetch_all(&mut *self.tx)
             .await
             .map_err(during("load pages of messages"))?;
+        if rows.iter().any(|row| row.content.is_none()) {
+            return Ok(None);
+        }
         let mut pages: Vec<(ConversationId, Vec<Message>)> =
             conversations.iter().map(|id| (*id, Vec::new())).collect();
         pages.sort_unstable_by_key(|(id, _)| *id);
@@ -186,13 +196,13 @@ impl ViewerTx {
                 pages[index].1.push(message);
             }
         }
-        Ok(pages
+        let pages = pages
             .into_iter()
             .map(|(conversation_id, messages)| PathPage {
                 conversation_id,
                 page: Page::from_overfull(messages, &request),
-            })
-            .collect())
+            });
+        Ok(Some(pages.collect()))
     }
 
     /// How many messages each active path has; a conversation without any is left out.
@@ -269,7 +279,8 @@ struct MessageRow {
     active: bool,
     position: i32,
     role: String,
-    content: String,
+    /// `None`: left unread, because there was too much of it.
+    content: Option<String>,
     status: String,
     error_code: Option<String>,
     error_message: Option<String>,
@@ -322,7 +333,7 @@ impl TryFrom<MessageRow> for Message {
             active: row.active,
             position: row.position,
             role,
-            content: row.content,
+            content: row.content.unwrap_or_default(),
             status: status(&row.status)?,
             error,
             truncated: row.truncated,

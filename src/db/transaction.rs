@@ -17,8 +17,8 @@ const IDLE_TIMEOUT_MS: u32 = 4_000;
 pub struct ViewerTx {
     pub(super) tx: Transaction<'static, Postgres>,
     pub(super) viewer: Viewer,
-    /// Given back when the transaction ends; the engine's transactions need none.
-    _turn: Option<Turn>,
+    /// Given back when the transaction ends.
+    _turn: Turn,
 }
 
 /// A transaction across users, on only the tables and columns that its role may touch.
@@ -44,11 +44,7 @@ pub enum SystemReason {
 }
 
 impl ViewerTx {
-    pub(super) async fn begin(
-        pool: &PgPool,
-        viewer: &Viewer,
-        turn: Option<Turn>,
-    ) -> Result<Self, DbError> {
+    pub(super) async fn begin(pool: &PgPool, viewer: &Viewer, turn: Turn) -> Result<Self, DbError> {
         // A UUID and hexadecimal digits: nothing in this text was written by anybody else.
         let statement = format!(
             "begin; set local role loquat_viewer; set local statement_timeout = {STATEMENT_TIMEOUT_MS}; \

@@ -16,6 +16,18 @@ pub struct Turn {
     _permit: OwnedSemaphorePermit,
 }
 
+impl Turn {
+    /// Waits for a turn, first come, first served.
+    pub async fn of(semaphore: &Arc<Semaphore>) -> Self {
+        Self {
+            _permit: Arc::clone(semaphore)
+                .acquire_owned()
+                .await
+                .expect("the semaphore is never closed"),
+        }
+    }
+}
+
 /// The turns of all users. One who has none is not in it.
 #[derive(Debug)]
 pub struct Turns {
@@ -34,13 +46,7 @@ impl Turns {
 
     /// Waits for the user's next turn, first come, first served.
     pub async fn next(&self, user_id: UserId) -> Turn {
-        let semaphore = self.semaphore(user_id);
-        Turn {
-            _permit: semaphore
-                .acquire_owned()
-                .await
-                .expect("the semaphore is never closed"),
-        }
+        Turn::of(&self.semaphore(user_id)).await
     }
 
     fn semaphore(&self, user_id: UserId) -> Arc<Semaphore> {

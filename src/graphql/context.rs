@@ -13,7 +13,7 @@ use super::{
     ApiError,
     loaders::{
         ActiveReplyLoader, ConversationLoader, LastMessageLoader, Loader, MessageLoader,
-        PathCountLoader, PathPageLoader,
+        PathCountLoader, PathPageLoader, SystemPromptLoader,
     },
 };
 use crate::{
@@ -27,6 +27,7 @@ pub struct RequestContext {
     pub viewer: Viewer,
     pub budget: Arc<TextBudget>,
     pub conversations: DataLoader<ConversationLoader>,
+    pub system_prompts: DataLoader<SystemPromptLoader>,
     pub messages: DataLoader<MessageLoader>,
     pub last_messages: DataLoader<LastMessageLoader>,
     pub active_replies: DataLoader<ActiveReplyLoader>,
@@ -40,7 +41,15 @@ pub struct RequestContext {
 pub struct TextBudget(AtomicUsize);
 
 /// In bytes.
-const MOST_TEXT: usize = 32 * 1024 * 1024;
+pub const MOST_TEXT: usize = 16 * 1024 * 1024;
+
+pub fn too_much_text() -> ApiError {
+    ApiError::limit_exceeded(
+        "answerBytes",
+        MOST_TEXT,
+        "The answer would hold more than 16 MiB of text: ask for fewer messages at once.",
+    )
+}
 
 impl Default for TextBudget {
     fn default() -> Self {
@@ -56,11 +65,7 @@ impl TextBudget {
                 left.checked_sub(text.len())
             })
             .map(|_| text)
-            .map_err(|_| ApiError::limit_exceeded(
-                "answerBytes",
-                MOST_TEXT,
-                "The answer holds more text than 33554432 bytes: ask for fewer messages at once.",
-            ))
+            .map_err(|_| too_much_text())
     }
 
     /// Begins the next answer of a subscription.
@@ -73,6 +78,7 @@ impl TextBudget {
 pub fn session_data(request: Request, chat: &Chat, viewer: Viewer) -> Request {
     request.data(RequestContext {
         conversations: Loader::start(chat, &viewer),
+        system_prompts: Loader::start(chat, &viewer),
         messages: Loader::start(chat, &viewer),
         last_messages: Loader::start(chat, &viewer),
         active_replies: Loader::start(chat, &viewer),

@@ -2,6 +2,7 @@
 
 use async_graphql::{Error, ErrorExtensionValues, Value};
 
+use super::context::too_much_text;
 use crate::chat::ChatError;
 
 /// `extensions.code` of an error.
@@ -123,6 +124,7 @@ impl From<ChatError> for ApiError {
                 ErrorCode::NotFound,
                 "What this idempotencyKey made has been deleted since. Nothing was done again.",
             ),
+            ChatError::TooMuchText => too_much_text(),
             ChatError::Draining => {
                 Self::unavailable("The server is about to restart. Try again in a moment.")
             }

@@ -1,11 +1,11 @@
 //! Batches: what several objects of one answer need, in one query.
 
-use std::{collections::HashMap, hash::Hash};
+use std::{collections::HashMap, hash::Hash, sync::Arc};
 
 use async_graphql::dataloader::{self, DataLoader};
 use async_graphql::runtime::{TokioSpawner, TokioTimer};
 
-use super::ApiError;
+use super::{ApiError, context::MOST_TEXT};
 use crate::{
     chat::Chat,
     db::Viewer,
@@ -57,6 +57,17 @@ loader!(
 );
 
 loader!(
+    /// Conversations without a system prompt are left out.
+    SystemPromptLoader: ConversationId => Arc<str>,
+    |chat, viewer, keys| Ok(chat
+        .system_prompts(viewer, keys)
+        .await?
+        .into_iter()
+        .map(|(id, prompt)| (id, prompt.into()))
+        .collect())
+);
+
+loader!(
     MessageLoader: MessageId => Message,
     |chat, viewer, keys| Ok(by(chat.messages(viewer, keys).await?, |it| it.id))
 );
@@ -92,8 +103,11 @@ loader!(
             requests.entry(*request).or_default().push(*conversation);
         }
         let mut pages = HashMap::with_capacity(keys.len());
+        let mut left = MOST_TEXT;
         for (request, conversations) in requests {
-            for path in chat.path_pages(viewer, &conversations, request).await? {
+            for path in chat.path_pages(viewer, &conversations, request, left).await? {
+                let size = |message: &Message| message.content.len();
+                left = left.saturating_sub(path.page.items.iter().map(size).sum());
                 pages.insert((path.conversation_id, request), path.page);
             }
         }

@@ -2,12 +2,12 @@ use chrono::{DateTime, Utc};
 
 use super::{ConversationId, page::Direction};
 
-/// A conversation as its owner sees it.
+/// A conversation as its owner sees it, but for its system prompt, which is long and rarely asked
+/// for.
 #[derive(Clone, Debug)]
 pub struct Conversation {
     pub id: ConversationId,
     pub title: Option<String>,
-    pub system_prompt: Option<String>,
     /// The model that its user chose; `None` follows the configured default.
     pub model: Option<String>,
     pub archived: bool,

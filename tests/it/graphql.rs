@@ -377,6 +377,48 @@ async fn models_lists_what_may_be_named() {
     );
 }
 
+#[tokio::test]
+async fn an_answer_holds_no_more_text_than_its_budget() {
+    let test = TestDatabase::create().await;
+    let replica = Replica::start(&test).await;
+    let (api, viewer) = (Api::of(&replica), replica.viewer("alice").await);
+    let conversation = api.start_chat(&viewer, "long").await;
+    let long = "🍊".repeat(100_000);
+    for _ in 0..12 {
+        api.exchange(&viewer, &conversation, &long).await;
+    }
+    // Few messages, each under many names.
+    let names: Vec<String> = (0..100).map(|index| format!("a{index}: content")).collect();
+    let aliases = format!(
+        "query($id: ID!) {{ viewer {{ conversation(id: $id) {{ messages(first: 1) {{ nodes {{ {} }} }} }} }} }}",
+        names.join(" ")
+    );
+    // Many messages at once.
+    let pages: Vec<String> = (0..3)
+        .map(|index| {
+            format!(
+                "a{index}: messages(last: {}) {{ nodes {{ id }} }}",
+                22 + index
+            )
+        })
+        .collect();
+    let pages = format!(
+        "query($id: ID!) {{ viewer {{ conversation(id: $id) {{ {} }} }} }}",
+        pages.join(" ")
+    );
+    for document in [aliases, pages] {
+        let answer = api
+            .ask(&viewer, &document, json!({ "id": conversation }))
+            .await;
+        let refusal = &answer["errors"][0]["extensions"];
+        assert_eq!(refusal["code"], "LIMIT_EXCEEDED", "{}", answer["errors"]);
+        assert_eq!(refusal["limit"], "answerBytes");
+        assert!(answer.to_string().len() < 20_000_000);
+    }
+    let fits = "query($id: ID!) { viewer { conversation(id: $id) { systemPrompt messages(last: 10) { nodes { content } } } } }";
+    api.data(&viewer, fits, json!({ "id": conversation })).await;
+}
+
 /// Counts what sqlx sends.
 struct Statements(Arc<AtomicUsize>);
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The longest reply that is kept, in bytes. A provider that never ends must not fill the memory.
-const MAX_REPLY_BYTES: usize = 4 * 1024 * 1024;
+const MAX_REPLY_BYTES: usize = 1024 * 1024;
 
 /// How much of a conversation is read for a reply, in bytes: more than any model can.
 const MAX_PROMPT_BYTES: i64 = 4 * 1024 * 1024;
@@ -133,22 +133,28 @@ impl Engine {
 
     async fn try_begin(&self, run: &Run) -> Result<Option<Prompt>, DbError> {
         let mut tx = self.database.engine_tx(&run.viewer).await?;
-        let Some(conversation) = tx.touch_conversation(run.conversation_id, None).await? else {
-            return Ok(None);
-        };
-        if !tx.lock_run(run.message_id(), run.fence).await? {
+        if tx
+            .touch_conversation(run.conversation_id, None)
+            .await?
+            .is_none()
+            || !tx.lock_run(run.message_id(), run.fence).await?
+        {
             return Ok(None);
         }
         tx.begin_reply(run.message_id()).await?;
+        let own = tx.system_prompts(&[run.conversation_id]).await?.pop();
         let path = tx
             .path_before(run.conversation_id, run.position, MAX_PROMPT_BYTES)
             .await?;
         tx.commit().await?;
-        let instructions: Vec<&str> = [&self.settings.system_prompt, &conversation.system_prompt]
-            .into_iter()
-            .filter_map(|text| text.as_deref())
-            .filter(|text| !text.trim().is_empty())
-            .collect();
+        let instructions: Vec<&str> = [
+            self.settings.system_prompt.as_deref(),
+            own.as_ref().map(|(_, text)| text.as_str()),
+        ]
+        .into_iter()
+        .flatten()
+        .filter(|text| !text.trim().is_empty())
+        .collect();
         Ok(Some(Prompt {
             model: run.model.clone(),
             turns: prompt::turns(&instructions, &path),

@@ -29,9 +29,8 @@ impl Conversation {
 
     /// Instructions to the assistant for this conversation alone, after the server's own. At most
     /// 32,000 characters.
-    async fn system_prompt(&self, context: &Context<'_>) -> Option<Result<&str, ApiError>> {
-        let text = self.0.system_prompt.as_deref()?;
-        Some(request_context(context).and_then(|request| request.budget.spend(text)))
+    async fn system_prompt(&self, context: &Context<'_>) -> Option<Result<String, ApiError>> {
+        self.load_system_prompt(context).await.transpose()
     }
 
     /// The model that writes its replies, at most 255 characters: the one chosen for it, or the
@@ -120,6 +119,19 @@ impl Conversation {
 pub struct ConversationConnection {
     pub list: ConversationList,
     pub page: Page<model::Conversation>,
+}
+
+impl Conversation {
+    async fn load_system_prompt(&self, context: &Context<'_>) -> Result<Option<String>, ApiError> {
+        let request = request_context(context)?;
+        match request.system_prompts.load_one(self.0.id).await? {
+            Some(prompt) => request
+                .budget
+                .spend(&prompt)
+                .map(|text| Some(text.to_owned())),
+            None => Ok(None),
+        }
+    }
 }
 
 /// A page of conversations.

@@ -48,7 +48,7 @@ impl Message {
     }
 
     /// The text, as its author wrote it: a user's at most 100,000 characters, the assistant's, in
-    /// Markdown, at most 4 MiB. While STREAMING: the text so far.
+    /// Markdown, at most 1 MiB. While STREAMING: the text so far.
     async fn content(&self, context: &Context<'_>) -> Result<&str, ApiError> {
         request_context(context)?.budget.spend(&self.0.content)
     }
