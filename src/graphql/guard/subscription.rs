@@ -3,6 +3,8 @@
 //! The library runs a stream for each of several, and none at all for a field that stands in a
 //! fragment. So more than one is refused here, and one in a fragment is lifted out of it.
 
+use std::collections::HashSet;
+
 use async_graphql::{
     Name, Positioned,
     parser::types::{
@@ -55,17 +57,19 @@ pub(super) fn with_one_root_field(
         let items = other.node.selection_set.node.items.iter().cloned();
         field.node.selection_set.node.items.extend(items);
     }
-    let spread: Vec<Name> = root.fragments;
+    let lifted = root.fragments;
     let mut document = document.clone();
-    for fragment in &spread {
-        document.fragments.remove(fragment);
-    }
     if let Some(operation) = select_mut(&mut document, name) {
         let at = field.pos;
         operation.node.selection_set.node = SelectionSet {
             items: vec![Positioned::new(Selection::Field(field), at)],
         };
     }
+    // Validation refuses a fragment that nothing spreads, and a spread of one that is gone.
+    let kept = still_spread(&document, &lifted);
+    document
+        .fragments
+        .retain(|fragment, _| kept.contains(fragment) || !lifted.contains(fragment));
     Ok(Some(document))
 }
 
@@ -73,8 +77,8 @@ struct Root<'a> {
     document: &'a ExecutableDocument,
     subscription_type: Option<&'a Name>,
     fields: Vec<&'a Positioned<Field>>,
-    /// Fragments spread at the root. They apply to the subscription type, so nothing else can
-    /// use them.
+    /// Fragments spread at the root. They apply to the subscription type, so nothing but the
+    /// root of another subscription can use them too.
     fragments: Vec<Name>,
     /// A fragment is unknown, or on another type.
     foreign: bool,
@@ -124,6 +128,51 @@ impl<'a> Root<'a> {
 
     fn enter(&mut self, type_name: &Name) {
         self.foreign |= self.subscription_type != Some(type_name);
+    }
+}
+
+/// The fragments that a document spreads, but for those that only `lifted` ones spread.
+fn still_spread(document: &ExecutableDocument, lifted: &[Name]) -> HashSet<Name> {
+    let mut spreads = Spreads {
+        document,
+        found: HashSet::new(),
+    };
+    for (_, operation) in document.operations.iter() {
+        spreads.walk(&operation.node.selection_set.node);
+    }
+    for (name, fragment) in &document.fragments {
+        if !lifted.contains(name) {
+            spreads.walk(&fragment.node.selection_set.node);
+        }
+    }
+    spreads.found.into_iter().cloned().collect()
+}
+
+struct Spreads<'a> {
+    document: &'a ExecutableDocument,
+    found: HashSet<&'a Name>,
+}
+
+impl<'a> Spreads<'a> {
+    /// Enters each fragment once by its spreads, however often it is spread.
+    fn walk(&mut self, set: &'a SelectionSet) {
+        for selection in &set.items {
+            match &selection.node {
+                Selection::Field(field) => self.walk(&field.node.selection_set.node),
+                Selection::InlineFragment(inline) => {
+                    self.walk(&inline.node.selection_set.node);
+                }
+                Selection::FragmentSpread(spread) => {
+                    let fragments = &self.document.fragments;
+                    let name = &spread.node.fragment_name.node;
+                    if let Some((name, fragment)) = fragments.get_key_value(name)
+                        && self.found.insert(name)
+                    {
+                        self.walk(&fragment.node.selection_set.node);
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -347,6 +347,40 @@ async fn a_subscription_has_one_root_field_and_may_have_it_in_a_fragment() {
 }
 
 #[tokio::test]
+async fn a_root_fragment_may_be_shared_by_several_subscriptions() {
+    for query in [
+        "subscription A { ...F } subscription B { ...F } fragment F on Ticks { tick }",
+        "subscription A { ...F } subscription B { ...G } \
+         fragment F on Ticks { ...G } fragment G on Ticks { tick }",
+        "subscription B { ...G } subscription A { ...F } \
+         fragment F on Ticks { ...G } fragment G on Ticks { ... on Ticks { tick } }",
+        "subscription A { ...F } query B { item { ...I } } \
+         fragment F on Ticks { tick } fragment I on Item { name }",
+    ] {
+        let guard = guard();
+        let document = guard.read(query).expect("a document");
+        let document = guard
+            .check(document, Some("A"), &Variables::default())
+            .expect("one root field");
+        let mut request = Request::new(query).operation_name("A");
+        request.set_parsed_query(document);
+        let responses: Vec<_> = schema().execute_stream(request).collect().await;
+        for response in &responses {
+            assert_eq!(response.errors, [], "{query}");
+        }
+        assert_eq!(responses.len(), 2, "{query}");
+    }
+    // What nothing spreads is still refused, whatever it spreads itself.
+    for query in [
+        "subscription { ...F } fragment F on Ticks { tick } fragment U on Ticks { tick }",
+        "subscription { ...F } fragment F on Ticks { tick } fragment U on Ticks { ...F }",
+    ] {
+        let error = events(query).await.expect_err(query);
+        assert!(error.message.contains("\"U\""), "{}", error.message);
+    }
+}
+
+#[tokio::test]
 async fn introspection_passes_as_tools_send_it_and_not_as_a_cycle() {
     // typeDepth 20: what code generators ask for at most.
     let of_type = format!(
