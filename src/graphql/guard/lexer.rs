@@ -85,6 +85,8 @@ impl<'a> Scanner<'a> {
                     self.advance();
                     self.input_field(name_before)?;
                 }
+                '-' | '0'..='9' => self.advance_by(number_length(&self.source[start..])),
+                '.' if self.source[start..].starts_with("...") => self.advance_by(3),
                 _ => self.advance(),
             }
         }
@@ -218,9 +220,94 @@ impl<'a> Scanner<'a> {
     }
 }
 
+/// How many characters the number at the beginning of a text has. A sign alone counts for one, and
+/// is for the parser to refuse; a leading zero is a number of its own to it.
+fn number_length(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let digits_end = |from: usize| {
+        let digits = bytes[from..]
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit());
+        from + digits.count()
+    };
+    let sign = usize::from(bytes.first() == Some(&b'-'));
+    let mut end = match bytes.get(sign) {
+        Some(b'0') => sign + 1,
+        Some(b'1'..=b'9') => digits_end(sign),
+        _ => return 1,
+    };
+    if bytes.get(end) == Some(&b'.') {
+        let fraction_end = digits_end(end + 1);
+        if fraction_end > end + 1 {
+            end = fraction_end;
+        }
+    }
+    if matches!(bytes.get(end), Some(b'e' | b'E')) {
+        let signed = matches!(bytes.get(end + 1), Some(b'+' | b'-'));
+        let exponent = end + 1 + usize::from(signed);
+        let exponent_end = digits_end(exponent);
+        if exponent_end > exponent {
+            end = exponent_end;
+        }
+    }
+    end
+}
+
 fn unterminated(at: Pos) -> Refusal {
     Refusal::Syntax {
         message: "Syntax error: a string does not end.".to_owned(),
         at: Some(at),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(source: &str) -> u64 {
+        scan(source, &Limits::default()).expect("within the limits")
+    }
+
+    #[test]
+    fn a_number_and_the_dots_of_a_spread_are_one_token_each() {
+        for number in [
+            "0",
+            "7",
+            "-12",
+            "1234567890",
+            "-1.25",
+            "1e9",
+            "1.5E-10",
+            "-0.5e+3",
+        ] {
+            assert_eq!(tokens(number), 1, "{number}");
+            assert_eq!(tokens(&format!("[{number},{number} {number}]")), 5);
+        }
+        assert_eq!(tokens("...F"), 2);
+        assert_eq!(tokens("... on Item"), 3);
+        assert_eq!(tokens("1...F"), 3);
+        // What is no number goes to the parser as the parts that it has.
+        for (parts, count) in [
+            ("-", 1),
+            ("--", 2),
+            ("1.", 2),
+            ("1e", 2),
+            ("1.e5", 3),
+            ("..", 2),
+            ("007", 3),
+        ] {
+            assert_eq!(tokens(parts), count, "{parts}");
+        }
+    }
+
+    #[test]
+    fn as_many_tokens_as_the_limit_says_pass_and_one_more_does_not() {
+        let limits = Limits::default();
+        for token in ["1234567890 ", "-1.5e10 ", "... ", "name ", "\"a text\" "] {
+            let limit = usize::try_from(limits.tokens).expect("a small number");
+            let most = token.repeat(limit);
+            assert_eq!(scan(&most, &limits).ok(), Some(limits.tokens), "{token}");
+            assert!(scan(&token.repeat(limit + 1), &limits).is_err(), "{token}");
+        }
     }
 }
