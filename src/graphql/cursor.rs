@@ -10,7 +10,10 @@ use uuid::Uuid;
 use super::ApiError;
 use crate::{
     db::ConversationKey,
-    model::{ConversationFilter, ConversationId, ConversationOrder, Page, PageRequest, Slice},
+    model::{
+        ConversationFilter, ConversationId, ConversationOrder, ConversationOrderField, Direction,
+        Page, PageRequest, Slice,
+    },
 };
 
 const DEFAULT_PAGE: u32 = 20;
@@ -113,8 +116,36 @@ pub struct ConversationList {
 impl List for ConversationList {
     type Key = ConversationKey;
 
+    /// Clients hold cursors across releases: these words never change, and a member that is
+    /// absent leaves no trace, so that a filter of tomorrow changes no mark of today. Text is
+    /// quoted, for it could spell out another member.
     fn mark(&self) -> String {
-        format!("conversations {:?} {:?}", self.filter, self.order)
+        let ConversationOrder { field, direction } = self.order;
+        let field = match field {
+            ConversationOrderField::LastActiveAt => "lastActiveAt",
+            ConversationOrderField::CreatedAt => "createdAt",
+        };
+        let direction = match direction {
+            Direction::Ascending => "ascending",
+            Direction::Descending => "descending",
+        };
+        let mut mark = format!("conversations by {field} {direction}");
+        let ConversationFilter {
+            archived,
+            pinned,
+            title_contains,
+        } = &self.filter;
+        if let Some(archived) = archived {
+            mark.push_str(&format!(" archived={archived}"));
+        }
+        if let Some(pinned) = pinned {
+            mark.push_str(&format!(" pinned={pinned}"));
+        }
+        if let Some(text) = title_contains {
+            let quoted = serde_json::Value::from(text.as_str());
+            mark.push_str(&format!(" titleContains={quoted}"));
+        }
+        mark
     }
 
     fn key_bytes((time, id): ConversationKey) -> Vec<u8> {
@@ -202,6 +233,35 @@ mod tests {
         let cursor = encode(&one, 7);
         assert_eq!(decode(&cursor, &one), Some(7));
         assert_eq!(decode(&cursor, &other), None);
+    }
+
+    #[test]
+    fn the_mark_of_a_list_keeps_its_words() {
+        let mut list = ConversationList::default();
+        assert_eq!(list.mark(), "conversations by lastActiveAt descending");
+        list.order = ConversationOrder {
+            field: ConversationOrderField::CreatedAt,
+            direction: Direction::Ascending,
+        };
+        list.filter.archived = Some(false);
+        assert_eq!(
+            list.mark(),
+            "conversations by createdAt ascending archived=false"
+        );
+        list.filter.pinned = Some(true);
+        list.filter.title_contains = Some("a\" pinned=\\".to_owned());
+        assert_eq!(
+            list.mark(),
+            r#"conversations by createdAt ascending archived=false pinned=true titleContains="a\" pinned=\\""#
+        );
+        let conversation_id = ConversationId::from_uuid(Uuid::nil());
+        let messages = MessageList { conversation_id };
+        assert_eq!(messages.mark(), format!("messages {conversation_id}"));
+        // The digest of the default list, as cursors that are out there begin.
+        assert_eq!(
+            mark_digest(&ConversationList::default()),
+            [0x7d, 0x7a, 0x23, 0x25]
+        );
     }
 
     proptest! {
