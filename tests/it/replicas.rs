@@ -1,7 +1,10 @@
 //! Several processes on one database: leases, fences and recovery.
 
+use std::time::Duration;
+
 use loquat::{
-    chat::FollowEvent,
+    chat::{FollowEvent, Timing},
+    config::ChatSettings,
     model::{MessageStatus, ReplyErrorCode},
 };
 
@@ -88,10 +91,24 @@ async fn a_run_whose_process_is_gone_ends_with_its_text_and_the_chat_goes_on() {
         .expect("the conversation goes on");
 }
 
+/// Raises the fences of all runs, and nothing else: they stay this process's and within their lease.
+async fn fence_off(connection: &mut sqlx::PgConnection) {
+    sqlx::query("update chat.replies set fence = fence + 1")
+        .execute(connection)
+        .await
+        .expect("an update");
+}
+
 #[tokio::test]
-async fn a_process_that_was_fenced_off_publishes_and_writes_nothing_more() {
+async fn a_process_that_was_fenced_off_cannot_end_its_reply() {
     let test = TestDatabase::create().await;
-    let replica = Replica::start(&test).await;
+    // No tick tells it: only the final transaction itself can find out.
+    let timing = Timing {
+        tick: Duration::from_secs(60 * 60),
+        lease: Duration::from_secs(60 * 60),
+        ..QUICK
+    };
+    let replica = Replica::with(&test, timing, ChatSettings::default()).await;
     let viewer = replica.viewer("alice").await;
     let conversation = replica.conversation(&viewer).await;
     let sent = replica
@@ -103,15 +120,74 @@ async fn a_process_that_was_fenced_off_publishes_and_writes_nothing_more() {
     writing.say("before ");
     reader.until("before ").await;
     let mut connection = test.superuser().await;
-    sqlx::query("update chat.replies set fence = fence + 1, process_id = gen_random_uuid()")
-        .execute(&mut connection)
-        .await
-        .expect("an update");
-    writing.hung_up().await;
+    fence_off(&mut connection).await;
+    sqlx::query(
+        "insert into chat.reply_chunks (user_id, message_id, attempt, \"offset\", length, text) \
+         select user_id, message_id, attempt, 0, 7, 'another' from chat.replies",
+    )
+    .execute(&mut connection)
+    .await
+    .expect("the other owner's text");
     writing.say("after");
+    writing.finish();
+    // The loser's readers turn to what the owner has written down.
+    reader.until("another").await;
+    let stored: (String, String, i64, String) = sqlx::query_as(
+        "select m.status, m.content, r.fence, c.text from chat.messages m \
+         join chat.replies r on r.message_id = m.id join chat.reply_chunks c on c.message_id = m.id",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .expect("one message, its run and its chunk");
+    let expected = ("STREAMING", "", 2, "another");
+    assert_eq!(
+        (
+            stored.0.as_str(),
+            stored.1.as_str(),
+            stored.2,
+            stored.3.as_str()
+        ),
+        expected
+    );
+}
+
+#[tokio::test]
+async fn the_tick_of_a_process_that_was_fenced_off_hangs_up_and_writes_nothing_more() {
+    let test = TestDatabase::create().await;
+    let replica = Replica::start(&test).await;
+    let viewer = replica.viewer("alice").await;
+    let conversation = replica.conversation(&viewer).await;
+    let sent = replica
+        .send(&viewer, conversation, "hi")
+        .await
+        .expect("sent");
+    let mut reader = replica.follow(&viewer, sent.reply.id).await;
+    let writing = replica.desk.next().await;
+    writing.say("before ");
+    eventually("the text is in chunks", || async {
+        let mut connection = test.superuser().await;
+        let text: Option<String> =
+            sqlx::query_scalar("select string_agg(text, '') from chat.reply_chunks")
+                .fetch_one(&mut connection)
+                .await
+                .expect("chunks");
+        (text.as_deref() == Some("before ")).then_some(())
+    })
+    .await;
+    let mut connection = test.superuser().await;
+    fence_off(&mut connection).await;
+    writing.say("after");
+    writing.hung_up().await;
+    let later: i64 =
+        sqlx::query_scalar("select count(*) from chat.reply_chunks where text like '%after%'")
+            .fetch_one(&mut connection)
+            .await
+            .expect("a count");
+    assert_eq!(later, 0);
+    // Nobody renews the lease, so the reply ends as an interrupted one.
     let ended = reader.finished().await;
-    assert!(!ended.content.contains("after"), "{}", ended.content);
     assert_eq!(ended.status, MessageStatus::Failed);
+    assert_eq!(ended.content, "before ");
 }
 
 #[tokio::test]
@@ -210,5 +286,4 @@ async fn one_reply_whose_row_is_held_by_another_does_not_keep_the_rest_waiting()
         assert!(matches!(first, FollowEvent::Changed(_)), "{first:?}");
         assert_eq!(reader.finished().await.content, text);
     }
-    assert!(QUICK.renewal < QUICK.lease);
 }
