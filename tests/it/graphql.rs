@@ -76,11 +76,80 @@ async fn conversations_page_both_ways_in_either_order() {
         .await;
     assert_eq!(titles(&rest), ["d", "e"]);
 
-    // The edge's cursor that startChat gave is one of the default list.
     let nothing = api.data(&viewer, LIST, json!({ "first": 0 })).await;
     assert_eq!(titles(&nothing), [""; 0]);
     assert_eq!(page_info(&nothing, "hasNextPage"), json!(true));
     assert_eq!(page_info(&nothing, "endCursor"), Value::Null);
+}
+
+#[tokio::test]
+async fn the_edges_that_mutations_give_have_cursors_of_the_default_lists() {
+    let test = TestDatabase::create().await;
+    let replica = Replica::start(&test).await;
+    let (api, viewer) = (Api::of(&replica), replica.viewer("alice").await);
+    api.start_chat(&viewer, "older").await;
+    let started = api
+        .data(
+            &viewer,
+            "mutation { startChat(input: { title: \"this\" }) { \
+               conversation { id } conversationEdge { cursor node { id title } } } }",
+            json!({}),
+        )
+        .await;
+    let started = &started["startChat"];
+    let edge = &started["conversationEdge"];
+    assert_eq!(edge["node"]["id"], started["conversation"]["id"]);
+    api.start_chat(&viewer, "newer").await;
+    let cursor = &edge["cursor"];
+    let page = api.data(&viewer, LIST, json!({ "after": cursor })).await;
+    assert_eq!(titles(&page), ["older"]);
+    let page = api
+        .data(&viewer, LIST, json!({ "last": 5, "before": cursor }))
+        .await;
+    assert_eq!(titles(&page), ["newer"]);
+
+    let conversation = text(&started["conversation"]["id"]);
+    let [_, earlier] = api.exchange(&viewer, &conversation, "one").await;
+    let sent = api
+        .data(
+            &viewer,
+            "mutation($id: ID!) { sendMessage(input: { conversationId: $id, content: \"two\" }) { \
+               userMessage { id } userMessageEdge { cursor node { id } } \
+               reply { id } replyEdge { cursor node { id } } } }",
+            json!({ "id": conversation }),
+        )
+        .await;
+    let sent = &sent["sendMessage"];
+    let (question, reply) = (&sent["userMessage"]["id"], &sent["reply"]["id"]);
+    assert_eq!(&sent["userMessageEdge"]["node"]["id"], question);
+    assert_eq!(&sent["replyEdge"]["node"]["id"], reply);
+    for (argument, edge, expected) in [
+        (
+            "first: 5, after",
+            "userMessageEdge",
+            json!([{ "id": reply }]),
+        ),
+        (
+            "last: 1, before",
+            "userMessageEdge",
+            json!([{ "id": earlier }]),
+        ),
+        ("first: 5, after", "replyEdge", json!([])),
+        ("last: 1, before", "replyEdge", json!([{ "id": question }])),
+    ] {
+        let page = api
+            .data(
+                &viewer,
+                &format!(
+                    "query($id: ID!, $cursor: String) {{ viewer {{ conversation(id: $id) {{ \
+                       messages({argument}: $cursor) {{ nodes {{ id }} }} }} }} }}"
+                ),
+                json!({ "id": conversation, "cursor": sent[edge]["cursor"] }),
+            )
+            .await;
+        let nodes = &page["viewer"]["conversation"]["messages"]["nodes"];
+        assert_eq!(*nodes, expected, "{argument} {edge}");
+    }
 }
 
 #[tokio::test]
