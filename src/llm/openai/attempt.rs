@@ -78,20 +78,30 @@ impl Attempt {
         shared: &Shared,
         first_token_by: Instant,
     ) -> Result<ReplyEvent, Failure> {
+        // Counted from here, not from the last token: that is passed on, and whoever took it may
+        // have been slow to ask for the next.
+        let mut idle_since = Instant::now();
         loop {
             if self.settled {
                 return self.end();
             }
-            let Some(chunk) = self.chunk(shared, first_token_by).await? else {
+            let limit = match &self.finish {
+                Some(finish) => finish.at + USAGE_WAIT.min(shared.idle_timeout),
+                None if self.begun => idle_since + shared.idle_timeout,
+                None => first_token_by,
+            };
+            let Some(chunk) = self.chunk(shared, limit).await? else {
                 self.settled = true;
                 continue;
             };
+            if chunk.is_token {
+                idle_since = Instant::now();
+            }
             self.begun |= chunk.is_token || chunk.finish_reason.is_some();
             if let Some(reason) = chunk.finish_reason {
-                self.finish = Some(Finish {
-                    reason,
-                    at: Instant::now(),
-                });
+                // One that is said again does not end the reply later.
+                let at = self.finish.as_ref().map_or_else(Instant::now, |end| end.at);
+                self.finish = Some(Finish { reason, at });
             }
             if chunk.usage.is_some() {
                 self.usage = chunk.usage;
@@ -106,20 +116,17 @@ impl Attempt {
     }
 
     /// The next chunk. `None`: the reply is finished and nothing more comes for it.
-    async fn chunk(
-        &mut self,
-        shared: &Shared,
-        first_token_by: Instant,
-    ) -> Result<Option<Chunk>, Failure> {
-        let limit = match &self.finish {
-            Some(finish) => finish.at + USAGE_WAIT.min(shared.idle_timeout),
-            None if self.begun => Instant::now() + shared.idle_timeout,
-            None => first_token_by,
-        };
+    ///
+    /// The limit holds for chunks that do not further the reply too, however closely they follow
+    /// one another; what does further it is welcome late, as nobody may have asked before.
+    async fn chunk(&mut self, shared: &Shared, limit: Instant) -> Result<Option<Chunk>, Failure> {
         let failure = match timeout_at(limit, self.events.next()).await {
             Ok(Some(Ok(event))) => match Chunk::read(&event) {
                 Ok(chunk) => match &chunk.error {
-                    None => return Ok(Some(chunk)),
+                    None if self.is_furthered_by(&chunk) || Instant::now() < limit => {
+                        return Ok(Some(chunk));
+                    }
+                    None => self.too_late(shared),
                     Some(report) => Failure::reported(report),
                 },
                 Err(error) => Failure::unreadable(&error),
@@ -128,13 +135,27 @@ impl Attempt {
                 Failure::from_client(&error, self.broken.get().map(String::as_str))
             }
             Ok(None) => Failure::broke_off(self.begun),
-            Err(_) if self.begun => Failure::no_further_token(shared.idle_timeout),
-            Err(_) => Failure::no_first_token(shared.first_token_timeout),
+            Err(_) => self.too_late(shared),
         };
         // What goes wrong after the end does not undo it.
         match self.finish {
             Some(_) => Ok(None),
             None => Err(failure),
+        }
+    }
+
+    const fn is_furthered_by(&self, chunk: &Chunk) -> bool {
+        match self.finish {
+            Some(_) => chunk.usage.is_some(),
+            None => chunk.is_token || chunk.finish_reason.is_some(),
+        }
+    }
+
+    fn too_late(&self, shared: &Shared) -> Failure {
+        if self.begun {
+            Failure::no_further_token(shared.idle_timeout)
+        } else {
+            Failure::no_first_token(shared.first_token_timeout)
         }
     }
 

@@ -309,6 +309,63 @@ async fn a_stall_between_tokens_times_out_hangs_up_and_keeps_the_text() {
 }
 
 #[tokio::test]
+async fn events_that_say_nothing_do_not_keep_a_reply_alive() {
+    let event = |choice: serde_json::Value| format!("data: {}\n\n", json!({"choices": [choice]}));
+    let role = event(json!({"delta": {"role": "assistant", "content": ""}}));
+    let thought = event(json!({"delta": {"reasoning_content": "hm"}}));
+    let usage = "data: {\"choices\": [], \"usage\": {\"prompt_tokens\": 1}}\n\n";
+    let so_far = Script::stream().text("so far");
+    for (script, text) in [
+        (Script::stream().endlessly(role.clone()), ""),
+        (so_far.clone().endlessly(role.clone()), "so far"),
+        (so_far.clone().endlessly(event(json!({}))), "so far"),
+        (so_far.clone().endlessly(usage), "so far"),
+        (so_far.endlessly(": keep-alive\n\n"), "so far"),
+        (Script::stream().body(thought).endlessly(role), ""),
+    ] {
+        let fake = FakeProvider::start().await;
+        fake.by_default(script.clone());
+        let mut settings = settings(&fake);
+        settings.first_token_timeout = SHORT;
+        settings.idle_timeout = SHORT;
+        let reply = read(&provider(&settings)).await;
+        assert_eq!(
+            reply.failed(),
+            ReplyErrorCode::ProviderTimeout,
+            "{script:?}"
+        );
+        assert_eq!(reply.text(), text);
+        fake.hung_up(1).await;
+        assert_eq!(fake.requests().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn tokens_keep_a_reply_alive_past_any_number_of_limits() {
+    let fake = FakeProvider::start().await;
+    let gate = Gate::default();
+    let thought = json!({"choices": [{"delta": {"reasoning_content": "hm"}}]}).to_string();
+    let pieces = 10_u32;
+    let script = (0..pieces).fold(Script::stream().text("so"), |script, _| {
+        script.wait(&gate).data(&thought)
+    });
+    fake.script(script.wait(&gate).text(" far").complete());
+    let mut settings = settings(&fake);
+    settings.idle_timeout = Duration::from_secs(1);
+    let provider = provider(&settings);
+    let paced = async {
+        // A fifth of the limit apart, and twice the limit in all.
+        let mut pace = tokio::time::interval(settings.idle_timeout / 5);
+        for _ in 0..=pieces {
+            pace.tick().await;
+            gate.pass();
+        }
+    };
+    let (reply, ()) = tokio::join!(read(&provider), paced);
+    assert_eq!(reply.completed(), "so far");
+}
+
+#[tokio::test]
 async fn a_stream_that_ends_without_a_finish_reason_is_a_failure_that_keeps_the_text() {
     for end in [
         Script::stream().text("so far"),
@@ -341,6 +398,13 @@ async fn usage_that_never_comes_holds_nothing_up() {
     let reply = read(&provider(&settings)).await;
     assert_eq!(reply.completed(), "all");
     fake.hung_up(1).await;
+
+    let again = r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
+    let script = Script::stream().text("all").finish("stop");
+    fake.by_default(script.endlessly(format!("data: {again}\n\n")));
+    let reply = read(&provider(&settings)).await;
+    assert_eq!(reply.completed(), "all");
+    fake.hung_up(2).await;
 }
 
 #[tokio::test]

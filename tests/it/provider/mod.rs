@@ -220,11 +220,16 @@ impl Answer {
             if let Some(Step::Wait(gate)) = &step {
                 gate.wait().await;
             }
+            if let Some(Step::Repeat(bytes)) = step {
+                // Whoever takes them may live on the same thread.
+                tokio::task::yield_now().await;
+                return Some(Ok(bytes));
+            }
             self.steps.pop_front();
             self.ended = self.steps.is_empty();
             match step? {
                 Step::Send(bytes) => return Some(Ok(bytes)),
-                Step::Wait(_) => {}
+                Step::Wait(_) | Step::Repeat(_) => {}
                 Step::Cut => {
                     self.ended = true;
                     // Lets what was sent before reach the wire: a broken body discards it.

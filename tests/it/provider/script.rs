@@ -23,6 +23,7 @@ pub struct Script {
 pub(super) enum Step {
     Send(Bytes),
     Wait(Gate),
+    Repeat(Bytes),
     Cut,
 }
 
@@ -132,6 +133,12 @@ impl Script {
     /// Nothing more, ever, on a connection that stays open.
     pub fn stall(self) -> Self {
         self.wait(&Gate::default())
+    }
+
+    /// These bytes again and again, as fast as they are taken.
+    pub fn endlessly(mut self, bytes: impl Into<Bytes>) -> Self {
+        self.steps.push_back(Step::Repeat(bytes.into()));
+        self
     }
 
     /// The connection breaks. Without it a script's end is an orderly end of the stream.
