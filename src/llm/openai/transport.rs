@@ -1,8 +1,9 @@
 //! The HTTP beneath async-openai, which passes neither the status of a refusal that is not JSON
 //! nor a broken UTF-8 sequence on, and retries by rules of its own.
 //!
-//! Invariant: what its event parser gets is valid UTF-8 in whole lines of bounded length; it
-//! would read a longer one again from its start with every piece that arrives.
+//! Invariant: what its event parser gets is valid UTF-8 in whole lines, and events of bounded
+//! length. It would read a piece of a line again from its start with every piece that arrives,
+//! and keep the lines of an event for as long as no blank one comes.
 
 use std::{
     io,
@@ -18,8 +19,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-/// The longest line that is read, in bytes: a megabyte of text, however it is escaped.
-const MAX_LINE: usize = 8 * 1024 * 1024;
+/// The longest event that is read, in bytes: a megabyte of text, however it is escaped.
+const MAX_EVENT: usize = 8 * 1024 * 1024;
 
 /// The most of a refusal that is read, in bytes.
 const MAX_REFUSAL: usize = 64 * 1024;
@@ -165,6 +166,7 @@ fn lines(
         response,
         buffer: BytesMut::new(),
         searched: 0,
+        event: 0,
     };
     stream::unfold(Some((lines, broken)), |state| async {
         let (mut lines, broken) = state?;
@@ -180,20 +182,31 @@ struct Lines {
     buffer: BytesMut,
     /// How much of the buffer holds no end of a line.
     searched: usize,
+    /// How much was read since the last blank line, before the buffer.
+    event: usize,
 }
 
 impl Lines {
     async fn next(&mut self) -> Result<Option<Bytes>, String> {
+        // Lines that are no event never leave the parser's loop; this lets others have their turn.
+        tokio::task::consume_budget().await;
         loop {
             let unsearched = &self.buffer[self.searched..];
             if let Some(end) = unsearched.iter().position(|byte| *byte == b'\n') {
                 let line = self.buffer.split_to(self.searched + end + 1).freeze();
                 self.searched = 0;
-                return Ok(Some(lossy(line)));
+                self.event += line.len();
+                if matches!(&line[..], b"\n" | b"\r\n") {
+                    self.event = 0;
+                }
+                return match self.event {
+                    0..=MAX_EVENT => Ok(Some(lossy(line))),
+                    _ => Err(overlong()),
+                };
             }
             self.searched = self.buffer.len();
-            if self.buffer.len() > MAX_LINE {
-                return Err(format!("a line of more than {MAX_LINE} bytes"));
+            if self.event + self.buffer.len() > MAX_EVENT {
+                return Err(overlong());
             }
             match self.response.chunk().await {
                 Ok(Some(bytes)) => self.buffer.extend_from_slice(&bytes),
@@ -205,6 +218,10 @@ impl Lines {
     }
 }
 
+fn overlong() -> String {
+    format!("an event of more than {MAX_EVENT} bytes")
+}
+
 /// The answer of a server that does not stream, as the one event of a stream.
 async fn one_event(mut response: reqwest::Response, broken: Broken) -> Result<Bytes, io::Error> {
     let mut event = BytesMut::from("data: ");
@@ -214,8 +231,8 @@ async fn one_event(mut response: reqwest::Response, broken: Broken) -> Result<By
             Ok(None) => break,
             Err(error) => return Err(report(&broken, causes(error))),
         }
-        if event.len() > MAX_LINE {
-            let error = format!("an answer of more than {MAX_LINE} bytes");
+        if event.len() > MAX_EVENT {
+            let error = format!("an answer of more than {MAX_EVENT} bytes");
             return Err(report(&broken, error));
         }
     }

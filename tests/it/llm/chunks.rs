@@ -145,20 +145,37 @@ async fn a_token_may_be_a_megabyte() {
 }
 
 #[tokio::test]
-async fn a_line_without_end_is_cut_off() {
-    let fake = FakeProvider::start().await;
-    let piece = bytes::Bytes::from(vec![b'x'; 1024 * 1024]);
-    let script = (0..10).fold(Script::stream().text("so far").body("data: "), |s, _| {
-        s.body(piece.clone())
-    });
-    fake.by_default(script.stall());
-    let reply = read(&provider(&settings(&fake))).await;
-    assert_eq!(reply.failed(), ReplyErrorCode::ProviderUnavailable);
-    assert_eq!(reply.text(), "so far");
-    let error = reply.end.expect_err("a failure");
-    let logged = format!("{:?}", error.source);
-    assert!(logged.contains("a line of more than"), "{logged}");
-    fake.hung_up(1).await;
+async fn an_event_without_end_is_cut_off() {
+    let piece = "x".repeat(1024 * 1024);
+    let so_far = Script::stream().text("so far");
+    for script in [
+        so_far.clone().body("data: ").endlessly(piece.clone()),
+        so_far.clone().endlessly(format!("data: {piece}\n")),
+        so_far.clone().endlessly(format!("data: {piece}\r\n")),
+        so_far.endlessly(format!("data: {}\n", "x".repeat(1024)).repeat(64)),
+    ] {
+        let fake = FakeProvider::start().await;
+        fake.by_default(script);
+        let reply = read(&provider(&settings(&fake))).await;
+        assert_eq!(reply.failed(), ReplyErrorCode::ProviderUnavailable);
+        assert_eq!(reply.text(), "so far");
+        let error = reply.end.expect_err("a failure");
+        let logged = format!("{:?}", error.source);
+        assert!(logged.contains("an event of more than"), "{logged}");
+        fake.hung_up(1).await;
+    }
+}
+
+#[tokio::test]
+async fn only_the_length_of_each_event_counts() {
+    let comment = format!(": {}\n", "x".repeat(1024 * 1024));
+    for blank in ["\n", "\r\n"] {
+        let script = (0..10).fold(Script::stream(), |script, _| {
+            script.body(comment.clone()).body(blank)
+        });
+        let reply = read_script(script.text("all").complete()).await;
+        assert_eq!(reply.completed(), "all");
+    }
 }
 
 #[tokio::test]
