@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn development_answers_only_a_loopback_host_and_origin() {
+    async fn development_answers_only_a_loopback_host_origin_and_sender() {
         let status = async |headers: &[(&str, &str)]| {
             let request = request("POST", "/graphql", headers);
             let (parts, body) = send(router(Environment::Development, &[]), request).await;
@@ -167,6 +167,14 @@ mod tests {
             .await,
             StatusCode::FORBIDDEN
         );
+        for (name, value, expected) in [
+            ("x-forwarded-for", "::1", StatusCode::OK),
+            ("x-forwarded-for", "203.0.113.7", StatusCode::FORBIDDEN),
+            ("forwarded", "for=203.0.113.7", StatusCode::FORBIDDEN),
+        ] {
+            let headers = [("host", "localhost:8000"), (name, value)];
+            assert_eq!(status(&headers).await, expected, "{name}: {value}");
+        }
     }
 
     #[tokio::test]
