@@ -104,16 +104,32 @@ impl ViewerTx {
 
     /// Those of the ids that are the viewer's, in no order.
     pub async fn messages(&mut self, ids: &[MessageId]) -> Result<Vec<Message>, DbError> {
-        let rows: Vec<MessageRow> = sqlx::query_as(concat!(
+        let statement = concat!(
             "select ",
             columns!(),
             " from chat.messages m where m.user_id = $1 and m.id = any($2)"
-        ))
-        .bind(self.viewer.user_id().uuid())
-        .bind(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
-        .fetch_all(&mut *self.tx)
+        );
+        self.read_messages(
+            "load messages",
+            statement,
+            ids.iter().map(|id| id.uuid()).collect::<Vec<_>>(),
+        )
         .await
-        .map_err(during("load messages"))?;
+    }
+
+    /// Runs a statement whose $1 is the viewer and whose $2 is a list of ids.
+    async fn read_messages(
+        &mut self,
+        operation: &'static str,
+        statement: &'static str,
+        ids: Vec<Uuid>,
+    ) -> Result<Vec<Message>, DbError> {
+        let rows: Vec<MessageRow> = sqlx::query_as(statement)
+            .bind(self.viewer.user_id().uuid())
+            .bind(ids)
+            .fetch_all(&mut *self.tx)
+            .await
+            .map_err(during(operation))?;
         rows.into_iter().map(Message::try_from).collect()
     }
 
@@ -122,20 +138,16 @@ impl ViewerTx {
         &mut self,
         conversations: &[ConversationId],
     ) -> Result<Vec<Message>, DbError> {
-        let rows: Vec<MessageRow> = sqlx::query_as(concat!(
+        let statement = concat!(
             "select ",
             columns!(),
             " from unnest($2::uuid[]) as asked (id) cross join lateral (\
                select * from chat.messages \
                where user_id = $1 and conversation_id = asked.id and active \
                order by position desc limit 1) m"
-        ))
-        .bind(self.viewer.user_id().uuid())
-        .bind(uuids(conversations))
-        .fetch_all(&mut *self.tx)
-        .await
-        .map_err(during("load last messages"))?;
-        rows.into_iter().map(Message::try_from).collect()
+        );
+        self.read_messages("load last messages", statement, uuids(conversations))
+            .await
     }
 
     /// The oldest unfinished reply of each conversation that has one.
@@ -143,7 +155,7 @@ impl ViewerTx {
         &mut self,
         conversations: &[ConversationId],
     ) -> Result<Vec<Message>, DbError> {
-        let rows: Vec<MessageRow> = sqlx::query_as(concat!(
+        let statement = concat!(
             "select ",
             columns!(),
             " from unnest($2::uuid[]) as asked (id) cross join lateral (\
@@ -151,13 +163,9 @@ impl ViewerTx {
                where user_id = $1 and conversation_id = asked.id \
                  and status in ('PENDING', 'STREAMING') \
                order by position limit 1) m"
-        ))
-        .bind(self.viewer.user_id().uuid())
-        .bind(uuids(conversations))
-        .fetch_all(&mut *self.tx)
-        .await
-        .map_err(during("load active replies"))?;
-        rows.into_iter().map(Message::try_from).collect()
+        );
+        self.read_messages("load active replies", statement, uuids(conversations))
+            .await
     }
 
     /// The same page of several active paths, in one query; `None`: their texts have more than
