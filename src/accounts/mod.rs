@@ -3,12 +3,20 @@
 //! `auth` proves who somebody is, `db` keeps the row that stands for them; this is where the two
 //! meet. It must not know GraphQL or HTTP.
 
-use std::time::{Duration, SystemTime};
+mod error;
+
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use crate::{
     auth::{AuthError, Authenticator, Credential},
     db::{Database, DbError, Viewer},
 };
+
+pub use error::AccountsError;
 
 /// Signs users in. Clones are handles to the same.
 #[derive(Clone)]
@@ -23,6 +31,11 @@ pub struct Session {
     pub viewer: Viewer,
     /// When the credential runs out, leeway included; `None`: never.
     pub expires_at: Option<SystemTime>,
+    /// How the user proved who they are, as the audit log names it: `token:` and the issuer's
+    /// name.
+    pub credential: Arc<str>,
+    /// Where the request came from, as far as that is known.
+    pub address: Option<IpAddr>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +65,11 @@ impl Accounts {
     }
 
     /// Believes or refuses the credential; makes the user on first sight.
-    pub async fn sign_in(&self, credential: &Credential) -> Result<Session, SignInError> {
+    pub async fn sign_in(
+        &self,
+        credential: &Credential,
+        address: Option<IpAddr>,
+    ) -> Result<Session, SignInError> {
         let identity = match self.authenticator.authenticate(credential).await {
             Ok(identity) => identity,
             Err(AuthError::Unavailable { retry_after }) => {
@@ -76,6 +93,8 @@ impl Accounts {
         Ok(Session {
             viewer,
             expires_at: identity.expires_at,
+            credential: format!("token:{}", identity.issuer).into(),
+            address,
         })
     }
 }

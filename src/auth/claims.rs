@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
 
-use super::{Identity, PolicyClaims, error::Check};
+use super::{Identity, Issued, PolicyClaims, error::Check};
 
 pub(super) type Claims = Map<String, Value>;
 
@@ -57,11 +57,11 @@ impl ClaimRules {
         {
             return Err(Check::Issuer);
         }
-        if let Some(issued_at) = claims.get("iat")
-            && time(issued_at)? > now + self.leeway
-        {
-            return Err(Check::NotYetValid);
-        }
+        let issued = match claims.get("iat").map(time).transpose()? {
+            Some(at) if at > now + self.leeway => return Err(Check::NotYetValid),
+            Some(at) => Issued::At(at),
+            None => Issued::Unsaid,
+        };
         let expires_at = time(claims.get("exp").ok_or(Check::MissingClaim)?)? + self.leeway;
         // "On or after which" (RFC 7519, 4.1.4): the signature check counts in whole seconds, and
         // so accepts for most of one what a socket would be closed for at once.
@@ -79,6 +79,8 @@ impl ClaimRules {
                 role: policy_claim(claims, "role", ID_CHARACTERS),
                 iss: policy_claim(claims, "iss", ISSUER_CHARACTERS),
             },
+            is_admin: false,
+            issued,
             expires_at: Some(expires_at),
             external_id,
         })

@@ -14,7 +14,7 @@ use std::{
 use jsonwebtoken::Algorithm;
 use secrecy::SecretString;
 
-use super::{AuthError, Identity, PolicyClaims, claims, error::Check};
+use super::{AuthError, Identity, Issued, PolicyClaims, claims, error::Check};
 use crate::config::IssuerSettings;
 
 /// The issuer that users of development bear, whether named or signed.
@@ -65,6 +65,8 @@ pub(super) fn identity(name: &str) -> Result<Identity, AuthError> {
             role: None,
             iss: Some(ISSUER.to_owned()),
         },
+        is_admin: false,
+        issued: Issued::Now,
         expires_at: None,
     })
 }

@@ -33,8 +33,22 @@ pub struct Identity {
     pub display_name: Option<String>,
     /// The claims that the database's own policies may read: `sub`, `role` and `iss` alone.
     pub claims: PolicyClaims,
+    /// Whether the issuer says that the user is an admin of this server.
+    pub is_admin: bool,
+    pub issued: Issued,
     /// When the proof runs out, leeway included. `None`: never (development names).
     pub expires_at: Option<SystemTime>,
+}
+
+/// When an issuer vouched for the user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Issued {
+    /// With this very request.
+    Now,
+    /// At the time that the token names, in whole seconds.
+    At(SystemTime),
+    /// The token does not say.
+    Unsaid,
 }
 
 /// Handed to PostgreSQL as Supabase's `request.jwt.claims`.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{DbError, SystemTx, Viewer, error::during};
 use crate::{
     auth::PolicyClaims,
-    model::{ConversationId, MessageId, ProcessId, UserId},
+    model::{Access, ConversationId, MessageId, ProcessId, UserId},
 };
 
 /// One reply of one user.
@@ -194,7 +194,7 @@ impl SystemTx {
                     return None;
                 };
                 Some(ExpiredRun {
-                    viewer: Viewer::new(row.user_id.into(), claims),
+                    viewer: Viewer::new(row.user_id.into(), claims, Access::of_user(false)),
                     message_id: row.message_id.into(),
                     conversation_id: row.conversation_id.into(),
                     fence: row.fence,

@@ -2,7 +2,10 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{Database, DbError, SystemReason, SystemTx, Viewer, ViewerTx, error::during};
-use crate::{auth::Identity, model::UserId};
+use crate::{
+    auth::Identity,
+    model::{Access, UserId},
+};
 
 /// A user as they see themselves.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -32,7 +35,11 @@ impl Database {
             None => tx.insert_user(identity).await?,
         };
         tx.commit().await?;
-        Ok(Viewer::new(user_id, identity.claims.clone()))
+        Ok(Viewer::new(
+            user_id,
+            identity.claims.clone(),
+            Access::of_user(identity.is_admin),
+        ))
     }
 }
 

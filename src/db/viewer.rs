@@ -1,6 +1,9 @@
 use std::{fmt, sync::Arc};
 
-use crate::{auth::PolicyClaims, model::UserId};
+use crate::{
+    auth::PolicyClaims,
+    model::{Access, UserId},
+};
 
 /// A signed-in user: the key that opens a transaction on that user's rows.
 ///
@@ -14,16 +17,23 @@ pub struct Viewer {
     /// where a claim's own text must never stand.
     claims_hex: Arc<str>,
     claims: Arc<PolicyClaims>,
+    access: Access,
 }
 
 impl Viewer {
-    pub(super) fn new(user_id: UserId, claims: PolicyClaims) -> Self {
+    pub(super) fn new(user_id: UserId, claims: PolicyClaims, access: Access) -> Self {
         let json = serde_json::to_vec(&claims).expect("three strings always become JSON");
         Self {
             user_id,
             claims_hex: hex::encode(json).into(),
             claims: Arc::new(claims),
+            access,
         }
+    }
+
+    /// What the credential allows that this viewer came with.
+    pub fn access(&self) -> Access {
+        self.access
     }
 
     pub fn user_id(&self) -> UserId {

@@ -17,6 +17,7 @@ use super::{
     },
 };
 use crate::{
+    accounts::Session,
     chat::Chat,
     db::{User, Viewer},
 };
@@ -24,7 +25,7 @@ use crate::{
 /// Made for one request and gone with it: a loader that outlived its request could hand one
 /// user's row to another.
 pub struct RequestContext {
-    pub viewer: Viewer,
+    pub session: Session,
     pub budget: Arc<TextBudget>,
     pub conversations: DataLoader<ConversationLoader>,
     pub system_prompts: DataLoader<SystemPromptLoader>,
@@ -74,27 +75,32 @@ impl TextBudget {
     }
 }
 
-/// Signs a request: attaches its viewer and fresh loaders.
-pub fn session_data(request: Request, chat: &Chat, viewer: Viewer) -> Request {
+/// Signs a request: attaches its session and fresh loaders.
+pub fn session_data(request: Request, chat: &Chat, session: Session) -> Request {
+    let viewer = &session.viewer;
     request.data(RequestContext {
-        conversations: Loader::start(chat, &viewer),
-        system_prompts: Loader::start(chat, &viewer),
-        messages: Loader::start(chat, &viewer),
-        last_messages: Loader::start(chat, &viewer),
-        active_replies: Loader::start(chat, &viewer),
-        path_pages: Loader::start(chat, &viewer),
-        path_counts: Loader::start(chat, &viewer),
+        conversations: Loader::start(chat, viewer),
+        system_prompts: Loader::start(chat, viewer),
+        messages: Loader::start(chat, viewer),
+        last_messages: Loader::start(chat, viewer),
+        active_replies: Loader::start(chat, viewer),
+        path_pages: Loader::start(chat, viewer),
+        path_counts: Loader::start(chat, viewer),
         budget: Arc::default(),
         user: OnceCell::new(),
-        viewer,
+        session,
     })
 }
 
 impl RequestContext {
+    pub fn viewer(&self) -> &Viewer {
+        &self.session.viewer
+    }
+
     /// The viewer's own row, read once a request and only when asked for.
     pub async fn user(&self, chat: &Chat) -> Result<User, ApiError> {
         self.user
-            .get_or_init(|| async { Ok(chat.user(&self.viewer).await?) })
+            .get_or_init(|| async { Ok(chat.user(self.viewer()).await?) })
             .await
             .clone()
     }

@@ -24,13 +24,13 @@ pub use errors::{ApiError, ErrorCode};
 pub use list::List;
 
 use self::{mutation::Mutation, query::Query, subscription::Subscription};
-use crate::chat::Chat;
+use crate::{accounts::Accounts, chat::Chat};
 
 pub type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
 
-/// The schema over a running chat.
-pub fn schema(chat: Chat) -> Schema {
-    builder().data(chat).finish()
+/// The schema over a running chat and its users' accounts.
+pub fn schema(chat: Chat, accounts: Accounts) -> Schema {
+    builder().data(chat).data(accounts).finish()
 }
 
 /// The schema's text, as `schema.graphql` holds it.

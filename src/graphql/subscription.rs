@@ -25,7 +25,7 @@ impl Subscription {
         context: &Context<'_>,
         #[graphql(desc = "The id of a Message.")] message_id: ID,
     ) -> Result<impl Stream<Item = Result<MessageStreamEvent, ApiError>>, ApiError> {
-        let viewer = &request_context(context)?.viewer;
+        let viewer = request_context(context)?.viewer();
         let id: MessageId = ids::decode("messageId", &message_id)?;
         let budget = Arc::clone(&request_context(context)?.budget);
         let events = chat(context).follow(viewer, id).await?;

@@ -5,10 +5,11 @@
 //! handler that reads it. HTTP/1.1 alone: browsers speak HTTP/2 only over TLS, which ends at a
 //! proxy, and proxies come by HTTP/1.1.
 
-use std::{pin::pin, time::Duration};
+use std::{net::IpAddr, pin::pin, time::Duration};
 
 use axum::Router;
-use hyper::server::conn::http1;
+use http::Request;
+use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -17,6 +18,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::sleep,
 };
+use tower::ServiceExt;
 
 use crate::lifecycle::Lifecycle;
 
@@ -27,6 +29,10 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
 /// The pause after a failed accept: when file descriptors run out, some may come back.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
+/// Who is at the other end of the connection that a request came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
+
 /// Serves until the hard stop. Connections that are open then finish their request as tasks of
 /// the lifecycle.
 pub async fn serve(listener: TcpListener, router: Router, lifecycle: Lifecycle) {
@@ -36,8 +42,14 @@ pub async fn serve(listener: TcpListener, router: Router, lifecycle: Lifecycle) 
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
-                lifecycle.spawn(connection(stream, router.clone(), lifecycle.clone()));
+            Ok((stream, peer)) => {
+                let client = ClientAddress(peer.ip().to_canonical());
+                lifecycle.spawn(connection(
+                    stream,
+                    client,
+                    router.clone(),
+                    lifecycle.clone(),
+                ));
             }
             Err(error) if is_the_client_s(&error) => {}
             Err(error) => {
@@ -48,16 +60,25 @@ pub async fn serve(listener: TcpListener, router: Router, lifecycle: Lifecycle) 
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, lifecycle: Lifecycle) {
+async fn connection(
+    stream: TcpStream,
+    client: ClientAddress,
+    router: Router,
+    lifecycle: Lifecycle,
+) {
     // Deltas are small and must not wait for one another.
     if stream.set_nodelay(true).is_err() {
         return;
     }
+    let service = router.map_request(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(client);
+        request
+    });
     let mut serving = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
             .with_upgrades()
     );
     // An error here is a client that went away or spoke something else than HTTP; its requests

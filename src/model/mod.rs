@@ -1,11 +1,13 @@
-//! Typed ids and plain structs: what a conversation and a message are, with no idea of how they
-//! are stored, shown or made.
+//! Typed ids and plain structs: what a conversation, a message and a caller's rights are, with no
+//! idea of how they are stored, shown or made.
 
+mod access;
 mod conversation;
 mod ids;
 mod message;
 mod page;
 
+pub use access::Access;
 pub use conversation::{
     Conversation, ConversationFilter, ConversationOrder, ConversationOrderField,
 };

@@ -7,7 +7,7 @@ use std::{
 };
 
 use loquat::{
-    auth::{Identity, PolicyClaims},
+    auth::{Identity, Issued, PolicyClaims},
     db::{Database, NewConversation, NewMessage, Viewer, ViewerTx},
     model::{Conversation, ConversationId, Message, MessageId, MessageRole, MessageStatus},
 };
@@ -317,6 +317,8 @@ async fn hostile_claims_are_text_and_nothing_else() {
                     role: Some(hostile.to_owned()),
                     iss: Some(hostile.to_owned()),
                 },
+                is_admin: false,
+                issued: Issued::Now,
                 expires_at: None,
             })
             .await

@@ -48,7 +48,7 @@ async fn update(
     context: &Context<'_>,
     input: UpdateConversationInput,
 ) -> Result<UpdateConversationPayload, ApiError> {
-    let viewer = &request_context(context)?.viewer;
+    let viewer = request_context(context)?.viewer();
     let id = ids::decode("conversationId", &input.conversation_id)?;
     let changes = ConversationChanges {
         title: input.title.into(),
@@ -80,7 +80,7 @@ async fn reset(
     context: &Context<'_>,
     input: ResetConversationInput,
 ) -> Result<ResetConversationPayload, ApiError> {
-    let viewer = &request_context(context)?.viewer;
+    let viewer = request_context(context)?.viewer();
     let id = ids::decode("conversationId", &input.conversation_id)?;
     let conversation = chat(context).reset_conversation(viewer, id).await?;
     Ok(ResetConversationPayload {
@@ -92,7 +92,7 @@ async fn delete(
     context: &Context<'_>,
     input: DeleteConversationInput,
 ) -> Result<DeleteConversationPayload, ApiError> {
-    let viewer = &request_context(context)?.viewer;
+    let viewer = request_context(context)?.viewer();
     let id = ids::decode("conversationId", &input.conversation_id)?;
     chat(context).delete_conversation(viewer, id).await?;
     Ok(DeleteConversationPayload {

@@ -30,7 +30,7 @@ async fn send(
     context: &Context<'_>,
     input: SendMessageInput,
 ) -> Result<SendMessagePayload, ApiError> {
-    let viewer = &request_context(context)?.viewer;
+    let viewer = request_context(context)?.viewer();
     let BusyPolicy::Reject = input.when_busy;
     let sent = chat(context)
         .send_message(

@@ -26,7 +26,7 @@ impl StartMutation {
 }
 
 async fn start(context: &Context<'_>, input: StartChatInput) -> Result<StartChatPayload, ApiError> {
-    let viewer = &request_context(context)?.viewer;
+    let viewer = request_context(context)?.viewer();
     let started = chat(context).start_chat(viewer, input.into()).await?;
     Ok(StartChatPayload {
         conversation_edge: ConversationEdge::new(

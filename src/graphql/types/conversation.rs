@@ -157,7 +157,7 @@ impl ConversationConnection {
 
     /// How many rows the filter admits, on all pages together. Counted only when asked for.
     async fn total_count(&self, context: &Context<'_>) -> Result<i32, ApiError> {
-        let viewer = &request_context(context)?.viewer;
+        let viewer = request_context(context)?.viewer();
         let count = chat(context)
             .count_conversations(viewer, &self.list.filter)
             .await?;

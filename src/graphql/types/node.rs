@@ -52,7 +52,7 @@ pub async fn load_nodes(
         .map(|id| {
             let (node_type, uuid) = id?;
             Ok(match node_type {
-                NodeType::Viewer => (UserId::from_uuid(uuid) == request.viewer.user_id())
+                NodeType::Viewer => (UserId::from_uuid(uuid) == request.viewer().user_id())
                     .then_some(Node::Viewer(Viewer)),
                 NodeType::Conversation => conversations(ConversationId::from_uuid(uuid))
                     .map(|it| Node::Conversation(Conversation(it))),

@@ -19,7 +19,7 @@ pub struct Viewer;
 impl Viewer {
     /// Opaque and globally unique.
     pub async fn id(&self, context: &Context<'_>) -> Result<ID, ApiError> {
-        Ok(ids::encode(request_context(context)?.viewer.user_id()))
+        Ok(ids::encode(request_context(context)?.viewer().user_id()))
     }
 
     /// The name of the configured issuer that vouched for the user.
@@ -71,7 +71,7 @@ impl Viewer {
         #[graphql(desc = "Default: LAST_ACTIVE_AT, DESC. Equal times are ordered by id.")]
         order_by: Option<ConversationOrder>,
     ) -> Result<ConversationConnection, ApiError> {
-        let viewer = &request_context(context)?.viewer;
+        let viewer = request_context(context)?.viewer();
         let list = ConversationList {
             filter: filter.map(Into::into).unwrap_or_default(),
             order: order_by.map(Into::into).unwrap_or_default(),

@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    net::IpAddr,
     time::{Duration, SystemTime},
 };
 
@@ -26,6 +27,7 @@ pub trait Backend: Clone + Send + Sync + 'static {
     fn sign_in(
         &self,
         credential: &Credential,
+        address: Option<IpAddr>,
     ) -> impl Future<Output = Result<Self::Session, SignInError>> + Send;
 
     /// When the proof of a session runs out; `None`: never.
@@ -57,7 +59,7 @@ pub struct ChatBackend {
 impl ChatBackend {
     pub fn new(chat: Chat, accounts: Accounts) -> Self {
         Self {
-            schema: graphql::schema(chat.clone()),
+            schema: graphql::schema(chat.clone(), accounts.clone()),
             chat,
             accounts,
         }
@@ -75,10 +77,14 @@ impl Backend for ChatBackend {
         &self.schema
     }
 
-    async fn sign_in(&self, credential: &Credential) -> Result<Session, SignInError> {
+    async fn sign_in(
+        &self,
+        credential: &Credential,
+        address: Option<IpAddr>,
+    ) -> Result<Session, SignInError> {
         use std::error::Error;
 
-        match self.accounts.sign_in(credential).await {
+        match self.accounts.sign_in(credential, address).await {
             Ok(session) => Ok(session),
             Err(accounts::SignInError::Refused(error)) => {
                 tracing::info!(reason = ?error, "a credential was refused");
@@ -110,6 +116,6 @@ impl Backend for ChatBackend {
     }
 
     fn attach(&self, request: Request, session: &Session) -> Request {
-        graphql::session_data(request, &self.chat, session.viewer.clone())
+        graphql::session_data(request, &self.chat, session.clone())
     }
 }

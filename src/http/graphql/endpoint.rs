@@ -1,6 +1,6 @@
 //! What every transport shares: who asks, whether the operation may run, and how it is run.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc};
 
 use async_graphql::{
     Executor, Request, Response,
@@ -12,7 +12,7 @@ use futures_util::{
     FutureExt, StreamExt,
     stream::{self, BoxStream},
 };
-use http::HeaderMap;
+use http::{Extensions, HeaderMap};
 use tracing::Instrument;
 
 use super::{Backend, SignInError, Timing, failure::Failure, params::Params};
@@ -22,6 +22,7 @@ use crate::{
         ErrorCode,
         guard::{self, Guard},
     },
+    http::server::ClientAddress,
     lifecycle::Lifecycle,
 };
 
@@ -77,17 +78,22 @@ impl<B: Backend> Endpoint<B> {
     pub(super) async fn sign_in_by_headers(
         &self,
         headers: &HeaderMap,
+        address: Option<IpAddr>,
     ) -> Result<Option<B::Session>, Failure> {
         match credential_from_headers(headers) {
             Ok(None) => Ok(None),
-            Ok(Some(credential)) => self.sign_in(&credential).await.map(Some),
+            Ok(Some(credential)) => self.sign_in(&credential, address).await.map(Some),
             Err(error) => Err(unusable(&error)),
         }
     }
 
-    pub(super) async fn sign_in(&self, credential: &Credential) -> Result<B::Session, Failure> {
+    pub(super) async fn sign_in(
+        &self,
+        credential: &Credential,
+        address: Option<IpAddr>,
+    ) -> Result<B::Session, Failure> {
         self.backend
-            .sign_in(credential)
+            .sign_in(credential, address)
             .await
             .map_err(|error| match error {
                 SignInError::Refused => Failure::refused_credential(),
@@ -206,6 +212,13 @@ impl Carrier {
             _ => Ok(()),
         }
     }
+}
+
+/// Where a request came from. Unknown only where no server accepted it, as in some tests.
+pub(super) fn address_of(extensions: &Extensions) -> Option<IpAddr> {
+    extensions
+        .get::<ClientAddress>()
+        .map(|ClientAddress(address)| *address)
 }
 
 /// A header or key is there and cannot be a credential; the text says which and why.

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use super::{
     Backend, Endpoint,
-    endpoint::Carrier,
+    endpoint::{Carrier, address_of},
     failure::{Failure, Kind},
     media::{self, Media},
     params::Params,
@@ -76,7 +76,9 @@ async fn run<B: Backend>(
             "GraphQL is asked by GET or POST.",
         ));
     };
-    let session = endpoint.sign_in_by_headers(&parts.headers).await?;
+    let session = endpoint
+        .sign_in_by_headers(&parts.headers, address_of(&parts.extensions))
+        .await?;
     let carrier = if is_get { Carrier::Get } else { Carrier::Post };
     let operation = endpoint.prepare(params, carrier, session.as_ref())?;
     match endpoint.execute(operation).await {

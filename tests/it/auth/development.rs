@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use jsonwebtoken::Algorithm;
 use loquat::{
-    auth::{AuthError, AuthSetupError, Authenticator, Credential, Identity, mint},
+    auth::{AuthError, AuthSetupError, Authenticator, Credential, Identity, Issued, mint},
     config::Settings,
     lifecycle::Lifecycle,
 };
@@ -67,6 +67,7 @@ async fn a_minted_token_and_the_name_are_the_same_user() {
         assert!(signed.expires_at.is_some());
         assert_eq!(
             Identity {
+                issued: Issued::Now,
                 expires_at: None,
                 ..signed
             },

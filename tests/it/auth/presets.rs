@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use jsonwebtoken::Algorithm;
 use loquat::{
-    auth::{AuthSetupError, Authenticator, Identity, PolicyClaims, mint},
+    auth::{AuthSetupError, Authenticator, Identity, Issued, PolicyClaims, mint},
     config::{Environment, Settings},
     lifecycle::Lifecycle,
 };
@@ -47,9 +47,10 @@ async fn a_supabase_token_becomes_an_identity() {
     let settings = supabase();
     let subject = "0e9f8a5e-6c0f-4b4e-9d4f-3f2a3f1f7c11";
     let expires = now() + 3600;
+    let issued = now();
     let token = bare(json!({
         "iss": "https://abc.supabase.co/auth/v1", "aud": "authenticated", "sub": subject,
-        "exp": expires, "iat": now(), "email": "ada@example.org", "phone": "",
+        "exp": expires, "iat": issued, "email": "ada@example.org", "phone": "",
         "app_metadata": { "provider": "email" },
         "user_metadata": { "full_name": "Ada Lovelace", "name": "ada" },
         "role": "authenticated", "aal": "aal1", "session_id": "s", "is_anonymous": false,
@@ -67,6 +68,8 @@ async fn a_supabase_token_becomes_an_identity() {
                 role: Some("authenticated".to_owned()),
                 iss: Some("https://abc.supabase.co/auth/v1".to_owned()),
             },
+            is_admin: false,
+            issued: Issued::At(SystemTime::UNIX_EPOCH + Duration::from_secs(issued.unsigned_abs())),
             expires_at: Some(
                 SystemTime::UNIX_EPOCH
                     + Duration::from_secs(expires.unsigned_abs())

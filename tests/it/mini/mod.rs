@@ -4,7 +4,7 @@ mod schema;
 mod socket;
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, SystemTime},
 };
 
@@ -50,7 +50,11 @@ impl Backend for MiniBackend {
     }
 
     /// A token is a name, and after an `@` the time at which it expires.
-    async fn sign_in(&self, credential: &Credential) -> Result<User, SignInError> {
+    async fn sign_in(
+        &self,
+        credential: &Credential,
+        _address: Option<IpAddr>,
+    ) -> Result<User, SignInError> {
         let token = match credential {
             Credential::Bearer(token) => token.expose_secret(),
             Credential::DevelopmentUser(name) => name,

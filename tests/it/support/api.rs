@@ -1,6 +1,7 @@
 use async_graphql::{Request, Variables};
 use futures_util::{StreamExt, stream::BoxStream};
 use loquat::{
+    accounts::Session,
     db::Viewer,
     graphql::{Schema, schema, session_data},
 };
@@ -17,7 +18,7 @@ pub struct Api<'r> {
 impl<'r> Api<'r> {
     pub fn of(replica: &'r Replica) -> Self {
         Self {
-            schema: schema(replica.chat.clone()),
+            schema: schema(replica.chat.clone(), replica.accounts.clone()),
             replica,
         }
     }
@@ -102,7 +103,17 @@ impl<'r> Api<'r> {
 
     fn request(&self, viewer: &Viewer, document: &str, variables: Value) -> Request {
         let request = Request::new(document).variables(Variables::from_json(variables));
-        session_data(request, &self.replica.chat, viewer.clone())
+        session_data(request, &self.replica.chat, session_of(viewer))
+    }
+}
+
+/// As if the viewer had just signed in.
+fn session_of(viewer: &Viewer) -> Session {
+    Session {
+        viewer: viewer.clone(),
+        expires_at: None,
+        credential: "token:test".into(),
+        address: None,
     }
 }
 

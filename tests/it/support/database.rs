@@ -1,5 +1,5 @@
 use loquat::{
-    auth::{Identity, PolicyClaims},
+    auth::{Identity, Issued, PolicyClaims},
     db::{Database, Viewer},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -80,6 +80,8 @@ pub fn identity(name: &str) -> Identity {
             role: Some("authenticated".to_owned()),
             iss: Some("https://issuer.example.com".to_owned()),
         },
+        is_admin: false,
+        issued: Issued::Now,
         expires_at: None,
     }
 }

@@ -2,8 +2,10 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::BoxStream};
 use loquat::{
+    accounts::Accounts,
+    auth::Authenticator,
     chat::{Chat, ChatError, FollowEvent, SendMessage, Sent, StartChat, Timing},
-    config::{ChatSettings, OfferedModels, ProviderSettings},
+    config::{ChatSettings, OfferedModels, ProviderSettings, Settings, Sources},
     db::{Database, Viewer},
     lifecycle::Lifecycle,
     model::{ConversationId, Message, MessageId},
@@ -27,6 +29,7 @@ pub const QUICK: Timing = Timing {
 /// One server process's chat, without its transports.
 pub struct Replica {
     pub chat: Chat,
+    pub accounts: Accounts,
     pub database: Database,
     pub lifecycle: Lifecycle,
     pub desk: Desk,
@@ -56,6 +59,7 @@ impl Replica {
         );
         Self {
             chat,
+            accounts: accounts(&database, &lifecycle),
             database,
             lifecycle,
             desk,
@@ -110,6 +114,14 @@ impl Replica {
             deltas: 0,
         }
     }
+}
+
+/// Those of a server that believes whoever knows its secret.
+fn accounts(database: &Database, lifecycle: &Lifecycle) -> Accounts {
+    let sources = Sources::default().variable("JWT_SECRET_KEY", "a secret that signs nothing");
+    let settings = Settings::resolve(&sources).expect("usable settings");
+    let authenticator = Authenticator::new(&settings, lifecycle).expect("an issuer");
+    Accounts::new(authenticator, database.clone())
 }
 
 /// A client that keeps the contract's rule.

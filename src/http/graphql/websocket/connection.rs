@@ -2,6 +2,7 @@
 
 use std::{
     future::pending,
+    net::IpAddr,
     time::{Duration, SystemTime},
 };
 
@@ -37,7 +38,12 @@ use crate::{
 const MOST_OPERATIONS: usize = 100;
 
 /// Serves the socket to its end, and leaves nothing of it behind.
-pub(super) async fn run<B: Backend>(endpoint: Endpoint<B>, socket: WebSocket, headers: HeaderMap) {
+pub(super) async fn run<B: Backend>(
+    endpoint: Endpoint<B>,
+    socket: WebSocket,
+    headers: HeaderMap,
+    address: Option<IpAddr>,
+) {
     let timing = endpoint.options.timing;
     let (sink, mut incoming) = socket.split();
     let (queue, outgoing) = mpsc::channel(writer::QUEUE);
@@ -50,6 +56,7 @@ pub(super) async fn run<B: Backend>(endpoint: Endpoint<B>, socket: WebSocket, he
     let mut connection = Connection {
         endpoint,
         headers,
+        address,
         phase: Phase::Opened {
             deadline: Instant::now() + timing.init,
         },
@@ -122,6 +129,8 @@ struct Connection<B: Backend> {
     endpoint: Endpoint<B>,
     /// Of the handshake, where clients that are not browsers may put their credential.
     headers: HeaderMap,
+    /// Where the client is.
+    address: Option<IpAddr>,
     phase: Phase<B::Session>,
     /// The one of `connection_init`, or a fresh one that came with a ping.
     signing_in: Option<SigningIn<B::Session>>,
@@ -209,10 +218,10 @@ impl<B: Backend> Connection<B> {
                 );
             }
         };
-        let endpoint = self.endpoint.clone();
+        let (endpoint, address) = (self.endpoint.clone(), self.address);
         self.phase = Phase::SigningIn;
         self.signing_in = Some(SigningIn {
-            result: Box::pin(async move { endpoint.sign_in(&credential).await }),
+            result: Box::pin(async move { endpoint.sign_in(&credential, address).await }),
             answer: ServerMessage::ConnectionAck.into_message(),
         });
         Ok(())
@@ -231,9 +240,9 @@ impl<B: Backend> Connection<B> {
         match offered {
             Ok(None) => self.say(pong).await,
             Ok(Some(credential)) => {
-                let endpoint = self.endpoint.clone();
+                let (endpoint, address) = (self.endpoint.clone(), self.address);
                 let superseded = self.signing_in.replace(SigningIn {
-                    result: Box::pin(async move { endpoint.sign_in(&credential).await }),
+                    result: Box::pin(async move { endpoint.sign_in(&credential, address).await }),
                     answer: pong,
                 });
                 match superseded {

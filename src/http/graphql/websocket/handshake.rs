@@ -14,7 +14,7 @@ use tracing::Instrument;
 use url::Url;
 
 use super::{
-    super::{Backend, Endpoint, failure::Failure, single},
+    super::{Backend, Endpoint, endpoint::address_of, failure::Failure, single},
     connection,
     protocol::{Close, SUBPROTOCOL},
 };
@@ -71,7 +71,8 @@ pub(in super::super) async fn accept<B: Backend>(
         let lifecycle = endpoint.lifecycle.clone();
         let run = async move {
             if speaks {
-                connection::run(endpoint, socket, parts.headers).await;
+                let address = address_of(&parts.extensions);
+                connection::run(endpoint, socket, parts.headers, address).await;
             } else {
                 refuse_protocol(socket, endpoint.options.timing.close).await;
             }

@@ -1,0 +1,25 @@
+/// What a credential allows, whoever it stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Queries and subscriptions on one's own things.
+    pub read: bool,
+    /// Mutations on one's own things. Never without `read`.
+    pub write: bool,
+    /// What the schema keeps for admins.
+    pub admin: bool,
+    /// The user has signed in, rather than a program that bears one of their keys: only then may
+    /// further credentials be made or the user be deleted.
+    pub in_person: bool,
+}
+
+impl Access {
+    /// A user who has signed in.
+    pub const fn of_user(is_admin: bool) -> Self {
+        Self {
+            read: true,
+            write: true,
+            admin: is_admin,
+            in_person: true,
+        }
+    }
+}
