@@ -3,7 +3,7 @@
 use async_graphql::{Error, ErrorExtensionValues, Value};
 
 use super::context::too_much_text;
-use crate::chat::ChatError;
+use crate::{accounts::AccountsError, chat::ChatError, db::DbError};
 
 /// `extensions.code` of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +80,11 @@ impl ApiError {
         )
     }
 
+    /// The credential is good and does not allow this; the text says what would.
+    pub fn forbidden(message: &str) -> Self {
+        Self::new(ErrorCode::Forbidden, message)
+    }
+
     /// `limit` is the limit's name, `value` what it allows.
     pub fn limit_exceeded(limit: &str, value: usize, message: &str) -> Self {
         Self::new(ErrorCode::LimitExceeded, message)
@@ -105,7 +110,6 @@ impl ApiError {
 }
 
 impl From<ChatError> for ApiError {
-    /// The boundary at which faults of the chat are handled, and so logged.
     fn from(error: ChatError) -> Self {
         match error {
             ChatError::NotFound(what) => Self::not_found(what),
@@ -128,19 +132,41 @@ impl From<ChatError> for ApiError {
             ChatError::Draining => {
                 Self::unavailable("The server is about to restart. Try again in a moment.")
             }
-            ChatError::Database(error) if error.is_unavailable() => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "a request met an unavailable database"
-                );
-                Self::unavailable("The store cannot be reached. Try again in a moment.")
-            }
-            ChatError::Database(_) | ChatError::Panicked => {
-                tracing::error!(error = &error as &dyn std::error::Error, "a request failed");
-                Self::internal()
-            }
+            ChatError::Database(error) => error.into(),
+            ChatError::Panicked => failed(&error),
         }
     }
+}
+
+impl From<AccountsError> for ApiError {
+    fn from(error: AccountsError) -> Self {
+        match error {
+            AccountsError::NotFound(what) => Self::not_found(what),
+            AccountsError::Invalid { argument, problem } => Self::bad_input(argument, &problem),
+            AccountsError::Forbidden(message) => Self::forbidden(message),
+            AccountsError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<DbError> for ApiError {
+    /// The boundary at which faults of the database are handled, and so logged.
+    fn from(error: DbError) -> Self {
+        if error.is_unavailable() {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a request met an unavailable database"
+            );
+            Self::unavailable("The store cannot be reached. Try again in a moment.")
+        } else {
+            failed(&error)
+        }
+    }
+}
+
+fn failed(error: &(dyn std::error::Error + 'static)) -> ApiError {
+    tracing::error!(error, "a request failed");
+    ApiError::internal()
 }
 
 impl From<ApiError> for Error {

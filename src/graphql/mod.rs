@@ -4,6 +4,7 @@
 //! Invariants: no resolver runs without a [`Viewer`](crate::db::Viewer) in its context; no error
 //! but an [`ApiError`] leaves a resolver, so nothing internal reaches a client.
 
+mod access;
 mod context;
 mod cursor;
 mod errors;
@@ -23,10 +24,10 @@ pub use context::session_data;
 pub use errors::{ApiError, ErrorCode};
 pub use list::List;
 
-use self::{mutation::Mutation, query::Query, subscription::Subscription};
-use crate::{accounts::Accounts, chat::Chat};
+use self::{access::GuardedStreams, mutation::Mutation, query::Query, subscription::Subscription};
+use crate::{accounts::Accounts, chat::Chat, model::Right};
 
-pub type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
+pub type Schema = async_graphql::Schema<Query, Mutation, GuardedStreams<Subscription>>;
 
 /// The schema over a running chat and its users' accounts.
 pub fn schema(chat: Chat, accounts: Accounts) -> Schema {
@@ -40,8 +41,9 @@ pub fn sdl() -> String {
     sdl
 }
 
-fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
-    async_graphql::Schema::build(Query, Mutation::default(), Subscription)
+fn builder() -> SchemaBuilder<Query, Mutation, GuardedStreams<Subscription>> {
+    let subscription = GuardedStreams::new(Right::Read, Subscription);
+    async_graphql::Schema::build(Query::default(), Mutation::default(), subscription)
         .register_output_type::<types::Node>()
         .disable_suggestions()
 }

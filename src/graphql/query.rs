@@ -1,18 +1,31 @@
-use async_graphql::{Context, ID, Object};
+use async_graphql::{Context, ID, MergedObject, Object};
 
 use super::{
     ApiError, List,
+    access::Guarded,
     context::{chat, request_context},
     types::{Model, Node, Viewer, load_nodes},
 };
+use crate::model::Right;
 
 /// How many ids `nodes` takes.
 const MOST_NODES: usize = 100;
 
-pub struct Query;
+// Each part is guarded as a whole, by what its fields have in common.
+#[derive(MergedObject)]
+pub struct Query(Guarded<OwnQuery>);
+
+impl Default for Query {
+    fn default() -> Self {
+        Self(Guarded::new(Right::Read, OwnQuery))
+    }
+}
+
+/// What users ask about their own things.
+struct OwnQuery;
 
 #[Object]
-impl Query {
+impl OwnQuery {
     /// The signed-in user.
     async fn viewer(&self, context: &Context<'_>) -> Result<Viewer, ApiError> {
         request_context(context)?;

@@ -12,6 +12,14 @@ pub struct Access {
     pub in_person: bool,
 }
 
+/// What an operation may need of a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    Read,
+    Write,
+    Admin,
+}
+
 impl Access {
     /// A user who has signed in.
     pub const fn of_user(is_admin: bool) -> Self {
@@ -20,6 +28,14 @@ impl Access {
             write: true,
             admin: is_admin,
             in_person: true,
+        }
+    }
+
+    pub const fn allows(self, right: Right) -> bool {
+        match right {
+            Right::Read => self.read,
+            Right::Write => self.write,
+            Right::Admin => self.admin,
         }
     }
 }

@@ -7,7 +7,7 @@ mod ids;
 mod message;
 mod page;
 
-pub use access::Access;
+pub use access::{Access, Right};
 pub use conversation::{
     Conversation, ConversationFilter, ConversationOrder, ConversationOrderField,
 };

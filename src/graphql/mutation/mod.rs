@@ -7,8 +7,22 @@ mod start;
 
 use async_graphql::MergedObject;
 
+use super::access::Guarded;
+use crate::model::Right;
+
+// Each part is guarded as a whole, by what its fields have in common.
+#[derive(MergedObject)]
+pub struct Mutation(Guarded<OwnMutation>);
+
+impl Default for Mutation {
+    fn default() -> Self {
+        Self(Guarded::new(Right::Write, OwnMutation::default()))
+    }
+}
+
+// What users do to their own things.
 #[derive(MergedObject, Default)]
-pub struct Mutation(
+struct OwnMutation(
     start::StartMutation,
     send::SendMutation,
     conversations::ConversationMutation,
