@@ -158,7 +158,7 @@ impl Services {
             Timing::default(),
             lifecycle.clone(),
         );
-        let accounts = Accounts::new(authenticator, database.clone());
+        let accounts = Accounts::new(authenticator, database.clone(), settings.jwt_leeway);
         let guard = Guard::new(Limits::default(), &graphql::sdl());
         let endpoint = Endpoint::new(
             ChatBackend::new(chat.clone(), accounts),

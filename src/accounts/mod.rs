@@ -13,7 +13,8 @@ use std::{
 
 use crate::{
     auth::{AuthError, Authenticator, Credential},
-    db::{Database, DbError, Viewer},
+    db::{Database, DbError, SignIn, Viewer},
+    model::UserId,
 };
 
 pub use error::AccountsError;
@@ -23,6 +24,8 @@ pub use error::AccountsError;
 pub struct Accounts {
     authenticator: Authenticator,
     database: Database,
+    /// How far an issuer's clock may differ from the database's.
+    tolerance: Duration,
 }
 
 /// A signed-in user, for as long as the credential holds.
@@ -42,6 +45,10 @@ pub struct Session {
 pub enum SignInError {
     #[error("the credential was refused")]
     Refused(#[source] AuthError),
+    #[error("the credential is from before the deletion of its user")]
+    Deleted,
+    #[error("the user is suspended")]
+    Suspended(UserId),
     /// Nobody can be signed in just now.
     #[error("signing in is not available")]
     Unavailable {
@@ -57,10 +64,11 @@ pub enum SignInError {
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl Accounts {
-    pub fn new(authenticator: Authenticator, database: Database) -> Self {
+    pub fn new(authenticator: Authenticator, database: Database, tolerance: Duration) -> Self {
         Self {
             authenticator,
             database,
+            tolerance,
         }
     }
 
@@ -80,8 +88,10 @@ impl Accounts {
             }
             Err(refused) => return Err(SignInError::Refused(refused)),
         };
-        let viewer = match self.database.sign_in(&identity).await {
-            Ok(viewer) => viewer,
+        let viewer = match self.database.sign_in(&identity, self.tolerance).await {
+            Ok(SignIn::Viewer { viewer, .. }) => viewer,
+            Ok(SignIn::Suspended(user_id)) => return Err(SignInError::Suspended(user_id)),
+            Ok(SignIn::Deleted) => return Err(SignInError::Deleted),
             Err(error) if error.is_unavailable() => {
                 return Err(SignInError::Unavailable {
                     retry_after: RETRY_AFTER,

@@ -1,9 +1,11 @@
+use std::time::{Duration, SystemTime};
+
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{Database, DbError, SystemReason, SystemTx, Viewer, ViewerTx, error::during};
 use crate::{
-    auth::Identity,
+    auth::{Identity, Issued},
     model::{Access, UserId},
 };
 
@@ -20,88 +22,167 @@ pub struct User {
     pub last_active_at: DateTime<Utc>,
 }
 
+/// What became of a proof of who somebody is.
+#[derive(Clone, Debug)]
+pub enum SignIn {
+    Viewer {
+        viewer: Viewer,
+        /// Never seen before, or deleted since.
+        is_new: bool,
+    },
+    /// An admin has suspended the user, whatever they prove.
+    Suspended(UserId),
+    /// The proof is from before the user's deletion, or does not say from when it is: it must not
+    /// bring them back.
+    Deleted,
+}
+
 impl Database {
     /// The viewer that stands for a verified identity; made on first sight. Writes only when a
     /// claim changed or the user was last seen more than a minute ago. A claim that the token
-    /// does not carry leaves what an earlier one said.
-    pub async fn sign_in(&self, identity: &Identity) -> Result<Viewer, DbError> {
+    /// does not carry leaves what an earlier one said. `tolerance`: how far the issuer's clock may
+    /// differ from the database's.
+    pub async fn sign_in(
+        &self,
+        identity: &Identity,
+        tolerance: Duration,
+    ) -> Result<SignIn, DbError> {
         let mut tx = self.system_tx(SystemReason::SignIn).await?;
-        let user_id = match tx.find_user(identity).await? {
-            Some(found) if found.is_current => found.user_id,
-            Some(found) => {
-                tx.refresh_user(found.user_id, identity).await?;
-                found.user_id
+        // Once, unless the same user is made or deleted at this very moment.
+        let (user_id, is_new) = loop {
+            let Some(found) = tx.find_user(identity).await? else {
+                let Some(user_id) = tx.insert_user(identity).await? else {
+                    continue;
+                };
+                // After the row is there: a deletion of the same person has then either been
+                // committed, and is seen, or waits for this transaction.
+                let subject = tx
+                    .subject_hash(&identity.issuer, &identity.external_id)
+                    .await?;
+                if let Some(deleted_at) = tx.last_deletion(subject).await? {
+                    if !is_younger(identity.issued, deleted_at, tolerance) {
+                        return Ok(SignIn::Deleted);
+                    }
+                    tx.refuse_older_tokens(user_id, deleted_at).await?;
+                }
+                break (user_id, true);
+            };
+            if found.is_suspended {
+                return Ok(SignIn::Suspended(found.user_id.into()));
             }
-            None => tx.insert_user(identity).await?,
+            if found
+                .tokens_valid_from
+                .is_some_and(|deleted_at| !is_younger(identity.issued, deleted_at, tolerance))
+            {
+                return Ok(SignIn::Deleted);
+            }
+            let user_id = found.user_id.into();
+            if found.is_current || tx.refresh_user(user_id, identity).await? {
+                break (user_id, false);
+            }
         };
         tx.commit().await?;
-        Ok(Viewer::new(
-            user_id,
-            identity.claims.clone(),
-            Access::of_user(identity.is_admin),
-        ))
+        Ok(SignIn::Viewer {
+            viewer: Viewer::new(
+                user_id,
+                identity.claims.clone(),
+                Access::of_user(identity.is_admin),
+            ),
+            is_new,
+        })
     }
 }
 
+/// Whether the user was vouched for after a moment, for certain.
+fn is_younger(issued: Issued, moment: DateTime<Utc>, tolerance: Duration) -> bool {
+    match issued {
+        Issued::Now => true,
+        Issued::At(time) => time > SystemTime::from(moment) + tolerance,
+        Issued::Unsaid => false,
+    }
+}
+
+#[derive(sqlx::FromRow)]
 struct FoundUser {
-    user_id: UserId,
+    user_id: Uuid,
     is_current: bool,
+    is_suspended: bool,
+    tokens_valid_from: Option<DateTime<Utc>>,
 }
 
 impl SystemTx {
     async fn find_user(&mut self, identity: &Identity) -> Result<Option<FoundUser>, DbError> {
-        let row: Option<(Uuid, bool)> = sqlx::query_as(
-            "select user_id, \
+        sqlx::query_as(
+            "select user_id, suspended_at is not null as is_suspended, tokens_valid_from, \
                email is not distinct from coalesce($3, email) \
                and display_name is not distinct from coalesce($4, display_name) \
-               and last_active_at > now() - interval '1 minute' \
-             from chat.users where issuer = $1 and external_id = $2",
+               and is_admin = $5 \
+               and last_active_at > now() - interval '1 minute' as is_current \
+             from chat.users where issuer = $1 and external_id = $2 and deleted_at is null",
         )
         .bind(&identity.issuer)
         .bind(&identity.external_id)
         .bind(&identity.email)
         .bind(&identity.display_name)
+        .bind(identity.is_admin)
         .fetch_optional(&mut *self.tx)
         .await
-        .map_err(during("look up a user"))?;
-        Ok(row.map(|(user_id, is_current)| FoundUser {
-            user_id: UserId::from_uuid(user_id),
-            is_current,
-        }))
+        .map_err(during("look up a user"))
     }
 
-    async fn refresh_user(&mut self, user_id: UserId, identity: &Identity) -> Result<(), DbError> {
-        sqlx::query(
+    /// Whether the user was still there, and welcome.
+    async fn refresh_user(
+        &mut self,
+        user_id: UserId,
+        identity: &Identity,
+    ) -> Result<bool, DbError> {
+        let refreshed = sqlx::query(
             "update chat.users set email = coalesce($2, email), \
-               display_name = coalesce($3, display_name), last_active_at = clock_timestamp() \
-             where user_id = $1",
+               display_name = coalesce($3, display_name), is_admin = $4, \
+               last_active_at = clock_timestamp() \
+             where user_id = $1 and deleted_at is null and suspended_at is null",
         )
         .bind(user_id.uuid())
         .bind(&identity.email)
         .bind(&identity.display_name)
+        .bind(identity.is_admin)
         .execute(&mut *self.tx)
         .await
         .map_err(during("refresh a user"))?;
-        Ok(())
+        Ok(refreshed.rows_affected() > 0)
     }
 
-    /// Two first requests at once make one user.
-    async fn insert_user(&mut self, identity: &Identity) -> Result<UserId, DbError> {
-        sqlx::query_scalar(
-            "insert into chat.users (user_id, issuer, external_id, email, display_name) \
-             values ($1, $2, $3, $4, $5) \
-             on conflict (issuer, external_id) do update set last_active_at = clock_timestamp() \
-             returning user_id",
+    /// `None`: another request made them first.
+    async fn insert_user(&mut self, identity: &Identity) -> Result<Option<UserId>, DbError> {
+        let inserted: Option<Uuid> = sqlx::query_scalar(
+            "insert into chat.users (user_id, issuer, external_id, email, display_name, is_admin) \
+             values ($1, $2, $3, $4, $5, $6) \
+             on conflict (issuer, external_id) do nothing returning user_id",
         )
         .bind(UserId::new().uuid())
         .bind(&identity.issuer)
         .bind(&identity.external_id)
         .bind(&identity.email)
         .bind(&identity.display_name)
-        .fetch_one(&mut *self.tx)
+        .bind(identity.is_admin)
+        .fetch_optional(&mut *self.tx)
         .await
-        .map(UserId::from_uuid)
-        .map_err(during("make a user"))
+        .map_err(during("make a user"))?;
+        Ok(inserted.map(UserId::from_uuid))
+    }
+
+    async fn refuse_older_tokens(
+        &mut self,
+        user_id: UserId,
+        deleted_at: DateTime<Utc>,
+    ) -> Result<(), DbError> {
+        sqlx::query("update chat.users set tokens_valid_from = $2 where user_id = $1")
+            .bind(user_id.uuid())
+            .bind(deleted_at)
+            .execute(&mut *self.tx)
+            .await
+            .map_err(during("note that older tokens are refused"))?;
+        Ok(())
     }
 }
 
@@ -110,7 +191,7 @@ impl ViewerTx {
     pub async fn user(&mut self) -> Result<Option<User>, DbError> {
         sqlx::query_as(
             "select user_id, issuer, external_id, email, display_name, created_at, last_active_at \
-             from chat.users where user_id = $1",
+             from chat.users where user_id = $1 and deleted_at is null",
         )
         .bind(self.viewer.user_id().uuid())
         .fetch_optional(&mut *self.tx)

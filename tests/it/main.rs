@@ -20,4 +20,5 @@ mod reply;
 mod schema;
 mod startup;
 mod support;
+mod suspension;
 mod websocket;

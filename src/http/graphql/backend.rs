@@ -44,6 +44,8 @@ pub trait Backend: Clone + Send + Sync + 'static {
 pub enum SignInError {
     /// The credential was not accepted.
     Refused,
+    /// The credential is good, and its user is suspended.
+    Suspended,
     /// It cannot be judged right now.
     Unavailable { retry_after: Duration },
 }
@@ -89,6 +91,14 @@ impl Backend for ChatBackend {
             Err(accounts::SignInError::Refused(error)) => {
                 tracing::info!(reason = ?error, "a credential was refused");
                 Err(SignInError::Refused)
+            }
+            Err(error @ accounts::SignInError::Deleted) => {
+                tracing::info!(reason = %error, "a credential was refused");
+                Err(SignInError::Refused)
+            }
+            Err(accounts::SignInError::Suspended(user_id)) => {
+                tracing::info!(user.id = %user_id, "a suspended user was refused");
+                Err(SignInError::Suspended)
             }
             Err(accounts::SignInError::Unavailable {
                 retry_after,

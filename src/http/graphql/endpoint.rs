@@ -97,6 +97,7 @@ impl<B: Backend> Endpoint<B> {
             .await
             .map_err(|error| match error {
                 SignInError::Refused => Failure::refused_credential(),
+                SignInError::Suspended => Failure::suspended(),
                 SignInError::Unavailable { retry_after } => Failure::unavailable(
                     "Nobody can be signed in right now. Try again in a moment.",
                     retry_after,

@@ -72,6 +72,15 @@ impl Failure {
         Self::unauthenticated("The credential was not accepted. Sign in again.")
     }
 
+    /// 403 whatever the media type, for the same reason.
+    pub fn suspended() -> Self {
+        Self::http(
+            StatusCode::FORBIDDEN,
+            ErrorCode::Forbidden,
+            "This user is suspended.",
+        )
+    }
+
     pub fn unavailable(message: impl Into<String>, retry_after: Duration) -> Self {
         let mut failure = Self::http(
             StatusCode::SERVICE_UNAVAILABLE,

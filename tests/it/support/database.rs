@@ -1,6 +1,8 @@
+use std::time::Duration;
+
 use loquat::{
     auth::{Identity, Issued, PolicyClaims},
-    db::{Database, Viewer},
+    db::{Database, SignIn, Viewer},
 };
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -8,6 +10,9 @@ use uuid::Uuid;
 
 /// The throw-away PostgreSQL that the test runner starts; its superuser's URL.
 const SERVER: &str = "LOQUAT_TEST_DATABASE_URL";
+
+/// How far the clock of an issuer may differ.
+pub const TOLERANCE: Duration = Duration::from_secs(60);
 
 /// An empty database that no other test knows. The whole server goes when the run ends.
 pub struct TestDatabase {
@@ -88,10 +93,15 @@ pub fn identity(name: &str) -> Identity {
 
 /// Signs a user in, past HTTP.
 pub async fn sign_in(database: &Database, name: &str) -> Viewer {
-    database
-        .sign_in(&identity(name))
-        .await
-        .expect("a user signs in")
+    sign_in_as(database, &identity(name)).await
+}
+
+/// Signs in whom an identity stands for, who must be welcome.
+pub async fn sign_in_as(database: &Database, identity: &Identity) -> Viewer {
+    match database.sign_in(identity, TOLERANCE).await {
+        Ok(SignIn::Viewer { viewer, .. }) => viewer,
+        refused => panic!("{refused:?}"),
+    }
 }
 
 fn server_url() -> String {

@@ -121,7 +121,7 @@ fn accounts(database: &Database, lifecycle: &Lifecycle) -> Accounts {
     let sources = Sources::default().variable("JWT_SECRET_KEY", "a secret that signs nothing");
     let settings = Settings::resolve(&sources).expect("usable settings");
     let authenticator = Authenticator::new(&settings, lifecycle).expect("an issuer");
-    Accounts::new(authenticator, database.clone())
+    Accounts::new(authenticator, database.clone(), settings.jwt_leeway)
 }
 
 /// A client that keeps the contract's rule.
