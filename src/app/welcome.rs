@@ -63,7 +63,7 @@ fn embedded(settings: &Settings, host: &DatabaseHost) -> Vec<Embedded> {
             replaced_by: "OPENAI_API_KEY or OPENAI_BASE_URL",
         });
     }
-    if settings.issuer.is_none() {
+    if settings.has_development_sign_in() {
         embedded.push(Embedded {
             part: "sign-in",
             what: "any user name, from this machine only".to_owned(),

@@ -1,15 +1,22 @@
 //! The one door: every credential, from whichever transport, becomes an identity here or nowhere.
+//!
+//! A token is judged by those issuers alone that it may be from. It says so itself in `iss`: where
+//! a configured issuer has that name, no other is asked; only a token of no configured name is
+//! tried on the issuers that are configured without one.
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use secrecy::ExposeSecret;
 
 use super::{
-    AuthError, Credential, Identity,
+    AuthError, Credential, Identity, Reason,
     development::{self, DevelopmentKeyError},
     error::Check,
+    gateway::Gateway,
     jwks::{self, Jwks},
     jwt::Verifier,
+    token::Token,
 };
 use crate::{
     config::{Environment, IssuerSettings, Settings},
@@ -19,14 +26,17 @@ use crate::{
 /// Judges credentials by what the configuration trusts. Clones are handles to the same.
 #[derive(Clone, Debug)]
 pub struct Authenticator {
-    sign_in: Arc<SignIn>,
+    trusted: Arc<Trusted>,
 }
 
 #[derive(Debug)]
-enum SignIn {
-    /// Nobody vouches for anybody: names are believed, and so is this server's own key.
-    Development(Verifier),
-    Issuer(Verifier),
+struct Trusted {
+    /// One for each issuer, in the order of the configuration; in development without any, the one
+    /// for this server's own key.
+    verifiers: Vec<Verifier>,
+    gateway: Option<Gateway>,
+    /// Nobody vouches for anybody: names are believed.
+    believes_names: bool,
 }
 
 /// The configuration does not say whom to trust. Each text names the setting and its mend.
@@ -34,7 +44,7 @@ enum SignIn {
 pub enum AuthSetupError {
     #[error(
         "ENVIRONMENT=production needs an issuer: set SUPABASE_PROJECT_URL, BETTER_AUTH_URL, \
-         JWT_SECRET_KEY or JWT_JWKS_URL"
+         JWT_SECRET_KEY or JWT_JWKS_URL, or LOQUAT_GATEWAY_SECRET"
     )]
     NoIssuer,
     #[error("the issuer {issuer} has no key: set its secret or the URL of its JWKS")]
@@ -53,6 +63,12 @@ pub enum AuthSetupError {
          of its URL"
     )]
     InsecureJwks { issuer: String },
+    #[error(
+        "LOQUAT_GATEWAY_SECRET is for production alone: remove it, or set ENVIRONMENT=production"
+    )]
+    DevelopmentGateway,
+    #[error("LOQUAT_GATEWAY_SECRET can be guessed: make it 32 bytes or longer")]
+    ShortGatewaySecret,
     #[error("could not prepare the fetching of the JWKS of the issuer {issuer}")]
     JwksClient {
         issuer: String,
@@ -64,71 +80,168 @@ pub enum AuthSetupError {
 }
 
 impl Authenticator {
-    /// Reads no network: a JWKS is fetched by a task of the lifecycle, at once and from then on.
-    /// Must be called inside a Tokio runtime.
+    /// Reads no network: each JWKS is fetched by a task of the lifecycle, at once and from then
+    /// on. Must be called inside a Tokio runtime.
     pub fn new(settings: &Settings, lifecycle: &Lifecycle) -> Result<Self, AuthSetupError> {
-        let sign_in = match (&settings.issuer, settings.environment) {
-            (Some(issuer), environment) => {
-                check(issuer, environment)?;
-                let jwks = issuer
-                    .jwks_url
-                    .as_ref()
-                    .map(|url| Jwks::start(url, settings.jwks_cache, lifecycle))
-                    .transpose()
-                    .map_err(|source| AuthSetupError::JwksClient {
-                        issuer: issuer.name.clone(),
-                        source,
-                    })?;
-                SignIn::Issuer(Verifier::new(issuer, settings.jwt_leeway, jwks))
-            }
-            (None, Environment::Production) => return Err(AuthSetupError::NoIssuer),
-            (None, Environment::Development) => {
-                let issuer = development::issuer(&settings.data_dir)?;
-                SignIn::Development(Verifier::new(&issuer, settings.jwt_leeway, None))
-            }
+        let environment = settings.environment;
+        let gateway = match (&settings.gateway_secret, environment) {
+            (Some(secret), Environment::Production) => Some(Gateway::new(secret)?),
+            (Some(_), Environment::Development) => return Err(AuthSetupError::DevelopmentGateway),
+            (None, _) => None,
+        };
+        if environment == Environment::Production
+            && settings.issuers.is_empty()
+            && gateway.is_none()
+        {
+            return Err(AuthSetupError::NoIssuer);
+        }
+        let believes_names = settings.has_development_sign_in();
+        let verifiers = if believes_names {
+            let issuer = development::issuer(&settings.data_dir)?;
+            vec![Verifier::new(&issuer, settings.jwt_leeway, None)]
+        } else {
+            settings
+                .issuers
+                .iter()
+                .map(|issuer| verifier(issuer, settings, lifecycle))
+                .collect::<Result<_, _>>()?
         };
         Ok(Self {
-            sign_in: Arc::new(sign_in),
+            trusted: Arc::new(Trusted {
+                verifiers,
+                gateway,
+                believes_names,
+            }),
         })
     }
 
     /// Waits for the network only where the token names a key that is not known yet.
     pub async fn authenticate(&self, credential: &Credential) -> Result<Identity, AuthError> {
-        match (credential, &*self.sign_in) {
-            (
-                Credential::Bearer(token),
-                SignIn::Development(verifier) | SignIn::Issuer(verifier),
-            ) => verifier.verify(token.expose_secret()).await,
-            (Credential::DevelopmentUser(name), SignIn::Development(_)) => {
+        match credential {
+            Credential::Bearer(token) => self.verify(token.expose_secret()).await,
+            Credential::ApiKey(_) => Err(Check::ApiKey.into()),
+            Credential::Gateway { secret, user } => match &self.trusted.gateway {
+                Some(gateway) => Ok(gateway.identity(secret, user)?),
+                None => Err(Check::GatewayOff.into()),
+            },
+            Credential::DevelopmentUser(name) if self.trusted.believes_names => {
                 development::identity(name)
             }
-            (Credential::DevelopmentUser(_), SignIn::Issuer(_)) => {
-                Err(Check::DevelopmentSignInOff.into())
-            }
+            Credential::DevelopmentUser(_) => Err(Check::DevelopmentSignInOff.into()),
         }
     }
 
     /// Whether any name is believed.
     pub fn has_development_sign_in(&self) -> bool {
-        matches!(*self.sign_in, SignIn::Development(_))
+        self.trusted.believes_names
     }
+
+    /// What each issuer says of a token, and why: for an operator who holds it. Waits for key
+    /// sets that are being fetched.
+    pub async fn explain(&self, token: &str) -> Vec<(String, Result<Identity, Reason>)> {
+        let read = Token::read(token);
+        let verdicts = self.trusted.verifiers.iter().map(|verifier| {
+            let read = &read;
+            async move {
+                let verdict = match read {
+                    Err(check) => Err((*check).into()),
+                    Ok(token) if self.is_judge(verifier, token) => verifier.verify(token).await,
+                    Ok(_) if verifier.issuer().is_some() => Err(Check::Issuer.into()),
+                    Ok(_) => Err(Check::AnotherIssuers.into()),
+                };
+                let verdict = verdict.map_err(|error| match error {
+                    AuthError::Refused(reason) => reason,
+                    AuthError::Unavailable { .. } => Check::KeysUnavailable.into(),
+                });
+                (verifier.name().to_owned(), verdict)
+            }
+        });
+        join_all(verdicts).await
+    }
+
+    /// The first issuer that accepts decides, and those that have the key at hand come first: a
+    /// token of one must not send for the keys of another.
+    async fn verify(&self, token: &str) -> Result<Identity, AuthError> {
+        let token = Token::read(token)?;
+        let judges = self
+            .trusted
+            .verifiers
+            .iter()
+            .filter(|verifier| self.is_judge(verifier, &token));
+        let mut refusals = Vec::new();
+        let mut undecided = Vec::new();
+        for judge in judges {
+            match judge.verify_at_once(&token) {
+                Some(Ok(identity)) => return Ok(identity),
+                Some(Err(check)) => refusals.push(Reason::of(check, judge.name())),
+                None => undecided.push(judge),
+            }
+        }
+        let mut retry_after = None;
+        for verdict in join_all(undecided.into_iter().map(|judge| judge.verify(&token))).await {
+            match verdict {
+                Ok(identity) => return Ok(identity),
+                Err(AuthError::Refused(reason)) => refusals.push(reason),
+                Err(AuthError::Unavailable { retry_after: after }) => {
+                    retry_after = retry_after.into_iter().chain([after]).min();
+                }
+            }
+        }
+        Err(match retry_after {
+            Some(retry_after) => AuthError::Unavailable { retry_after },
+            None => match Reason::furthest(refusals) {
+                Some(reason) => AuthError::Refused(reason),
+                None => Check::Issuer.into(),
+            },
+        })
+    }
+
+    fn is_judge(&self, verifier: &Verifier, token: &Token<'_>) -> bool {
+        let named = token.issuer.as_deref().filter(|named| {
+            self.trusted
+                .verifiers
+                .iter()
+                .any(|verifier| verifier.issuer() == Some(named))
+        });
+        verifier.issuer() == named
+    }
+}
+
+fn verifier(
+    issuer: &IssuerSettings,
+    settings: &Settings,
+    lifecycle: &Lifecycle,
+) -> Result<Verifier, AuthSetupError> {
+    check(issuer, settings.environment)?;
+    let jwks = issuer
+        .jwks_url
+        .as_ref()
+        .map(|url| Jwks::start(url, settings.jwks_cache, lifecycle))
+        .transpose()
+        .map_err(|source| AuthSetupError::JwksClient {
+            issuer: issuer.name.clone(),
+            source,
+        })?;
+    Ok(Verifier::new(issuer, settings.jwt_leeway, jwks))
 }
 
 /// What the configuration promises of an issuer, held once more where a mistake would let
 /// strangers in.
 fn check(issuer: &IssuerSettings, environment: Environment) -> Result<(), AuthSetupError> {
     let name = || issuer.name.clone();
-    match &issuer.secret {
-        Some(secret) if secret.expose_secret().trim().is_empty() => {
+    for secret in [&issuer.secret, &issuer.previous_secret]
+        .into_iter()
+        .flatten()
+    {
+        if secret.expose_secret().trim().is_empty() {
             return Err(AuthSetupError::EmptySecret { issuer: name() });
         }
-        Some(secret) if secret.expose_secret().contains("-----BEGIN ") => {
+        if secret.expose_secret().contains("-----BEGIN ") {
             return Err(AuthSetupError::PemSecret { issuer: name() });
         }
-        None if issuer.jwks_url.is_none() => {
-            return Err(AuthSetupError::NoKey { issuer: name() });
-        }
-        _ => {}
+    }
+    if issuer.secret.is_none() && issuer.jwks_url.is_none() {
+        return Err(AuthSetupError::NoKey { issuer: name() });
     }
     match &issuer.jwks_url {
         Some(url)

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Map, Value};
 
 use super::{Identity, Issued, PolicyClaims, error::Check};
+use crate::config::{ClaimRule, ClaimValue, IssuerSettings};
 
 pub(super) type Claims = Map<String, Value>;
 
@@ -34,11 +35,28 @@ pub(super) struct ClaimRules {
     /// The name of the issuer that the identity bears.
     pub name: String,
     pub issuer: Option<String>,
-    pub user_claim: String,
-    pub leeway: Duration,
+    user_claim: String,
+    email_claim: Option<String>,
+    name_claim: Option<String>,
+    admin: Option<ClaimRule>,
+    required: Vec<ClaimRule>,
+    leeway: Duration,
 }
 
 impl ClaimRules {
+    pub fn new(issuer: &IssuerSettings, leeway: Duration) -> Self {
+        Self {
+            name: issuer.name.clone(),
+            issuer: issuer.issuer.clone(),
+            user_claim: issuer.user_claim.clone(),
+            email_claim: issuer.email_claim.clone(),
+            name_claim: issuer.name_claim.clone(),
+            admin: issuer.admin.clone(),
+            required: issuer.required_claims.clone(),
+            leeway,
+        }
+    }
+
     pub fn identity(&self, claims: &Claims, now: SystemTime) -> Result<Identity, Check> {
         if PURPOSE_CLAIMS
             .iter()
@@ -68,18 +86,27 @@ impl ClaimRules {
         if now >= expires_at {
             return Err(Check::Expired);
         }
-        let external_id = user_id(claims.get(&self.user_claim).ok_or(Check::User)?)?;
+        if !self.required.iter().all(|rule| holds(rule, claims)) {
+            return Err(Check::ClaimValue);
+        }
+        let external_id = user_id(claim(claims, &self.user_claim).ok_or(Check::User)?)?;
         Ok(Identity {
             issuer: self.name.clone(),
-            email: text(claims.get("email"), EMAIL_CHARACTERS),
-            display_name: display_name(claims),
+            email: text(
+                claim(claims, self.email_claim.as_deref().unwrap_or("email")),
+                EMAIL_CHARACTERS,
+            ),
+            display_name: match &self.name_claim {
+                Some(name) => text(claim(claims, name), NAME_CHARACTERS),
+                None => usual_name(claims),
+            },
             claims: PolicyClaims {
                 sub: policy_claim(claims, "sub", ID_CHARACTERS)
                     .unwrap_or_else(|| external_id.clone()),
                 role: policy_claim(claims, "role", ID_CHARACTERS),
                 iss: policy_claim(claims, "iss", ISSUER_CHARACTERS),
             },
-            is_admin: false,
+            is_admin: self.admin.as_ref().is_some_and(|rule| holds(rule, claims)),
             issued,
             expires_at: Some(expires_at),
             external_id,
@@ -91,6 +118,41 @@ impl ClaimRules {
 /// (which PostgreSQL cannot store).
 pub(super) fn is_user_id(id: &str) -> bool {
     !id.trim().is_empty() && !id.contains('\0') && id.chars().count() <= ID_CHARACTERS
+}
+
+/// The claim of this very name, which may hold dots (`https://app.example.com/role`); else the one
+/// at the end of the path (`app_metadata.role`).
+fn claim<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
+    claims.get(name).or_else(|| {
+        let mut path = name.split('.');
+        let first = claims.get(path.next()?)?;
+        path.try_fold(first, |value, member| value.get(member))
+    })
+}
+
+fn holds(rule: &ClaimRule, claims: &Claims) -> bool {
+    let Some(claim) = claim(claims, &rule.claim) else {
+        return false;
+    };
+    match (claim, &rule.value) {
+        (claim, ClaimValue::True) => *claim == Value::Bool(true),
+        (Value::Array(items), value) => items.iter().any(|item| is(item, value)),
+        (claim, value) => is(claim, value),
+    }
+}
+
+fn is(claim: &Value, expected: &ClaimValue) -> bool {
+    match (claim, expected) {
+        // 1 and 1.0 are one number to JSON.
+        (Value::Number(one), ClaimValue::Exactly(Value::Number(other))) => {
+            one == other || one.is_f64() != other.is_f64() && one.as_f64() == other.as_f64()
+        }
+        (claim, ClaimValue::Exactly(expected)) => claim == expected,
+        (Value::String(claim), ClaimValue::Written(expected)) => claim == expected,
+        (Value::Bool(claim), ClaimValue::Written(expected)) => claim.to_string() == *expected,
+        (Value::Number(claim), ClaimValue::Written(expected)) => claim.to_string() == *expected,
+        _ => false,
+    }
 }
 
 /// A string, or an integer (the id of a Django user often is one) as its decimal digits.
@@ -112,7 +174,7 @@ fn time(claim: &Value) -> Result<SystemTime, Check> {
     Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.round() as u64))
 }
 
-fn display_name(claims: &Claims) -> Option<String> {
+fn usual_name(claims: &Claims) -> Option<String> {
     let metadata = claims.get("user_metadata").and_then(Value::as_object);
     [
         claims.get("name"),
@@ -147,21 +209,92 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_token_ends_at_its_expiry_and_not_a_second_later() {
-        let rules = ClaimRules {
+    fn rules() -> ClaimRules {
+        ClaimRules {
             name: "test".to_owned(),
             issuer: None,
             user_claim: "sub".to_owned(),
+            email_claim: None,
+            name_claim: None,
+            admin: None,
+            required: Vec::new(),
             leeway: Duration::from_secs(5),
-        };
-        let claims = json!({ "sub": "ann", "exp": 1_000 });
-        let claims = claims.as_object().expect("an object");
+        }
+    }
+
+    fn object(claims: Value) -> Claims {
+        claims.as_object().expect("an object").clone()
+    }
+
+    #[test]
+    fn a_token_ends_at_its_expiry_and_not_a_second_later() {
+        let rules = rules();
+        let claims = object(json!({ "sub": "ann", "exp": 1_000 }));
         let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1_005);
         let just_before = end - Duration::from_millis(1);
 
-        let identity = rules.identity(claims, just_before).expect("still valid");
+        let identity = rules.identity(&claims, just_before).expect("still valid");
         assert_eq!(identity.expires_at, Some(end));
-        assert_eq!(rules.identity(claims, end), Err(Check::Expired));
+        assert_eq!(rules.identity(&claims, end), Err(Check::Expired));
+    }
+
+    #[test]
+    fn a_claim_is_found_by_its_name_and_then_by_its_path() {
+        let claims = object(json!({
+            "a.b": "literal", "a": { "b": "path", "c": { "d": 1 }, "e.f": 2 }, "list": [1],
+            "https://app.example.com/role": "admin",
+        }));
+        for (name, expected) in [
+            ("a.b", Some(json!("literal"))),
+            ("a.c.d", Some(json!(1))),
+            ("a.c", Some(json!({ "d": 1 }))),
+            ("https://app.example.com/role", Some(json!("admin"))),
+            ("a.e.f", None),
+            ("a.b.c", None),
+            ("list.0", None),
+            ("a.", None),
+            (".a", None),
+            ("", None),
+        ] {
+            assert_eq!(claim(&claims, name), expected.as_ref(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_rule_holds_for_the_value_and_for_a_list_that_contains_it() {
+        let written = |value: &str| ClaimValue::Written(value.to_owned());
+        let exactly = ClaimValue::Exactly;
+        let cases = [
+            (written("admin"), json!("admin"), true),
+            (written("admin"), json!(["user", "admin"]), true),
+            (written("admin"), json!([["admin"]]), false),
+            (written("admin"), json!("Admin"), false),
+            (written("admin"), json!("admin user"), false),
+            (written("admin"), json!({ "admin": true }), false),
+            (written("admin"), json!(null), false),
+            (written("true"), json!(true), true),
+            (written("true"), json!("true"), true),
+            (written("7"), json!(7), true),
+            (written("7"), json!("7"), true),
+            (written("null"), json!(null), false),
+            (exactly(json!("7")), json!(7), false),
+            (exactly(json!(7)), json!("7"), false),
+            (exactly(json!(7)), json!(7.0), true),
+            (exactly(json!(u64::MAX)), json!(u64::MAX - 1), false),
+            (exactly(json!(true)), json!([true]), true),
+            (ClaimValue::True, json!(true), true),
+            (ClaimValue::True, json!([true]), false),
+            (ClaimValue::True, json!("true"), false),
+            (ClaimValue::True, json!(1), false),
+        ];
+        for (value, claim, expected) in cases {
+            let rule = ClaimRule {
+                claim: "role".to_owned(),
+                value,
+            };
+            let claims = object(json!({ "role": claim }));
+            assert_eq!(holds(&rule, &claims), expected, "{rule:?} {claims:?}");
+            assert!(!holds(&rule, &Claims::new()));
+        }
     }
 }

@@ -12,9 +12,17 @@ use serde_json::{Map, Value};
 pub enum Credential {
     /// `Authorization: Bearer …`, or the token in `connection_init`.
     Bearer(SecretString),
+    /// The same, of a token that begins with [`API_KEY_PREFIX`]: the accounts know it.
+    ApiKey(SecretString),
+    /// `X-Gateway-Secret` beside `X-User-Id`, in headers alone: a gateway that the operator trusts
+    /// names its user.
+    Gateway { secret: SecretString, user: String },
     /// `X-User-Id` in development, on loopback, where any name is believed.
     DevelopmentUser(String),
 }
+
+/// What every API key begins with, and no JWT.
+pub const API_KEY_PREFIX: &str = "loq_";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {
@@ -158,7 +166,11 @@ fn token(token: &str, name: &'static str) -> Result<Credential, CredentialError>
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(CredentialError::Characters(name));
     }
-    Ok(Credential::Bearer(SecretString::from(token)))
+    let secret = SecretString::from(token);
+    Ok(match token.starts_with(API_KEY_PREFIX) {
+        true => Credential::ApiKey(secret),
+        false => Credential::Bearer(secret),
+    })
 }
 
 fn development_user(name: &str) -> Result<Credential, CredentialError> {

@@ -15,7 +15,7 @@ use jsonwebtoken::Algorithm;
 use secrecy::SecretString;
 
 use super::{AuthError, Identity, Issued, PolicyClaims, claims, error::Check};
-use crate::config::IssuerSettings;
+use crate::config::{ClaimRule, ClaimValue, IssuerSettings};
 
 /// The issuer that users of development bear, whether named or signed.
 const NAME: &str = "development";
@@ -43,6 +43,14 @@ pub(super) fn issuer(data_dir: &Path) -> Result<IssuerSettings, DevelopmentKeyEr
         issuer: Some(ISSUER.to_owned()),
         audience: None,
         user_claim: "sub".to_owned(),
+        email_claim: None,
+        name_claim: None,
+        admin: Some(ClaimRule {
+            claim: "admin".to_owned(),
+            value: ClaimValue::True,
+        }),
+        required_claims: Vec::new(),
+        previous_secret: None,
         secret: Some(key(data_dir)?),
         jwks_url: None,
         algorithms: vec![Algorithm::HS256],

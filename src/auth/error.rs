@@ -20,39 +20,84 @@ pub enum AuthError {
 /// Why a credential was refused: for the log, as [`Reason::as_str`] or `Debug`.
 ///
 /// It cannot be matched on and is not `Display`, so that no answer comes to depend on it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Reason(Check);
+#[derive(Clone, PartialEq, Eq)]
+pub struct Reason {
+    check: Check,
+    judges: Vec<String>,
+}
 
 impl Reason {
-    pub fn as_str(self) -> &'static str {
-        self.0.as_str()
+    pub(super) fn of(check: Check, judge: &str) -> Self {
+        Self {
+            check,
+            judges: vec![judge.to_owned()],
+        }
+    }
+
+    /// That of several issuers which came closest to accepting the credential. `None`: of none.
+    pub(super) fn furthest(reasons: Vec<Self>) -> Option<Self> {
+        Some(Self {
+            check: reasons.iter().map(|reason| reason.check).max()?,
+            judges: reasons
+                .into_iter()
+                .flat_map(|reason| reason.judges)
+                .collect(),
+        })
+    }
+
+    pub fn as_str(&self) -> &'static str {
+        self.check.as_str()
+    }
+
+    /// The names of the issuers that judged it: none where it was not worth their while.
+    pub fn judges(&self) -> &[String] {
+        &self.judges
+    }
+}
+
+impl From<Check> for Reason {
+    fn from(check: Check) -> Self {
+        Self {
+            check,
+            judges: Vec::new(),
+        }
     }
 }
 
 impl std::fmt::Debug for Reason {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(self.as_str())
+        formatter.write_str(self.as_str())?;
+        if !self.judges.is_empty() {
+            write!(formatter, " (judged by {})", self.judges.join(", "))?;
+        }
+        Ok(())
     }
 }
 
-/// The check that a credential did not pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The check that a credential did not pass, in the order in which they are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Check {
+    DevelopmentSignInOff,
+    GatewayOff,
+    GatewaySecret,
+    ApiKey,
     TooLong,
     Malformed,
-    Algorithm,
     CriticalHeader,
     Encrypted,
+    Issuer,
+    AnotherIssuers,
+    Algorithm,
+    KeysUnavailable,
     UnknownKey,
     Signature,
+    MissingClaim,
     Expired,
     NotYetValid,
-    Issuer,
     Audience,
-    MissingClaim,
     RefreshToken,
+    ClaimValue,
     User,
-    DevelopmentSignInOff,
     DevelopmentName,
 }
 
@@ -73,6 +118,12 @@ impl Check {
             Self::MissingClaim => "a required claim is missing",
             Self::RefreshToken => "it is a refresh token",
             Self::User => "the user claim is missing or unusable",
+            Self::GatewaySecret => "the gateway's secret is wrong",
+            Self::ApiKey => "API keys are not judged here",
+            Self::AnotherIssuers => "the token says that another configured issuer made it",
+            Self::KeysUnavailable => "the issuer's keys could not be fetched yet",
+            Self::ClaimValue => "a required claim has another value",
+            Self::GatewayOff => "no gateway is trusted",
             Self::DevelopmentSignInOff => "development sign-in is off",
             Self::DevelopmentName => "the development user name is unusable",
         }
@@ -81,6 +132,6 @@ impl Check {
 
 impl From<Check> for AuthError {
     fn from(check: Check) -> Self {
-        Self::Refused(Reason(check))
+        Self::Refused(check.into())
     }
 }

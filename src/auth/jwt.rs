@@ -10,25 +10,24 @@ use std::{
 };
 
 use jsonwebtoken::{
-    Algorithm, AlgorithmFamily, DecodingKey, Header, Validation, decode, decode_header,
+    Algorithm, AlgorithmFamily, DecodingKey, Validation, decode,
     errors::{Error, ErrorKind},
 };
 use secrecy::ExposeSecret;
 
 use super::{
-    AuthError, Identity,
+    AuthError, Identity, Reason,
     claims::{ClaimRules, Claims},
     error::Check,
     jwks::Jwks,
+    token::Token,
 };
 use crate::config::IssuerSettings;
 
-/// Longer tokens are refused unread, in bytes.
-const MAX_TOKEN_BYTES: usize = 8 * 1024;
-
 #[derive(Debug)]
 pub(super) struct Verifier {
-    secret: Option<DecodingKey>,
+    /// Two while one replaces the other.
+    secrets: Vec<DecodingKey>,
     jwks: Option<Jwks>,
     /// What is accepted, and how it is checked: the library wants a rule for each kind of key.
     validations: HashMap<Algorithm, Validation>,
@@ -38,68 +37,97 @@ pub(super) struct Verifier {
 impl Verifier {
     pub fn new(issuer: &IssuerSettings, leeway: Duration, jwks: Option<Jwks>) -> Self {
         Self {
-            secret: issuer
-                .secret
-                .as_ref()
-                .map(|secret| DecodingKey::from_secret(secret.expose_secret().as_bytes())),
+            secrets: [&issuer.secret, &issuer.previous_secret]
+                .into_iter()
+                .flatten()
+                .map(|secret| DecodingKey::from_secret(secret.expose_secret().as_bytes()))
+                .collect(),
             jwks,
             validations: issuer
                 .algorithms
                 .iter()
                 .map(|algorithm| (*algorithm, validation(issuer, *algorithm, leeway)))
                 .collect(),
-            rules: ClaimRules {
-                name: issuer.name.clone(),
-                issuer: issuer.issuer.clone(),
-                user_claim: issuer.user_claim.clone(),
-                leeway,
+            rules: ClaimRules::new(issuer, leeway),
+        }
+    }
+
+    /// The configured name, as identities bear it.
+    pub fn name(&self) -> &str {
+        &self.rules.name
+    }
+
+    /// What its tokens must say in `iss`; `None`: not looked at.
+    pub fn issuer(&self) -> Option<&str> {
+        self.rules.issuer.as_deref()
+    }
+
+    /// `None`: that takes a key which is not known yet.
+    pub fn verify_at_once(&self, token: &Token<'_>) -> Option<Result<Identity, Check>> {
+        match self.keys(token) {
+            Ok(Keys::Secrets) => Some(self.judge(token, &self.secrets)),
+            Ok(Keys::Published(jwks)) => {
+                let keys = jwks.known(token.kid(), token.header.alg)?;
+                Some(self.judge(token, keys.candidates(token.kid(), token.header.alg)))
+            }
+            Err(check) => Some(Err(check)),
+        }
+    }
+
+    /// Waits for a fetch of the keys at most.
+    pub async fn verify(&self, token: &Token<'_>) -> Result<Identity, AuthError> {
+        let verdict = match self.keys(token) {
+            Ok(Keys::Secrets) => self.judge(token, &self.secrets),
+            Ok(Keys::Published(jwks)) => match jwks.keys_for(token.kid(), token.header.alg).await {
+                Ok(keys) => self.judge(token, keys.candidates(token.kid(), token.header.alg)),
+                Err(AuthError::Refused(_)) => Err(Check::UnknownKey),
+                Err(unavailable) => return Err(unavailable),
             },
-        }
-    }
-
-    pub async fn verify(&self, token: &str) -> Result<Identity, AuthError> {
-        if token.len() > MAX_TOKEN_BYTES {
-            return Err(Check::TooLong.into());
-        }
-        // `none` and whatever else is no algorithm of the library's ends here.
-        let header = decode_header(token).map_err(|_| Check::Malformed)?;
-        if header.crit.is_some() {
-            return Err(Check::CriticalHeader.into());
-        }
-        if header.enc.is_some() || header.zip.is_some() {
-            return Err(Check::Encrypted.into());
-        }
-        let validation = self.validations.get(&header.alg).ok_or(Check::Algorithm)?;
-        let claims = match header.alg.family() {
-            AlgorithmFamily::Hmac => {
-                let secret = self.secret.as_ref().ok_or(Check::Algorithm)?;
-                claims(token, secret, validation)?
-            }
-            AlgorithmFamily::Rsa | AlgorithmFamily::Ec | AlgorithmFamily::Ed => {
-                self.published_claims(token, &header, validation).await?
-            }
+            Err(check) => Err(check),
         };
-        Ok(self.rules.identity(&claims, SystemTime::now())?)
+        verdict.map_err(|check| AuthError::Refused(Reason::of(check, self.name())))
     }
 
-    async fn published_claims(
+    /// Where the key lies, by the algorithm that the header names among those configured.
+    fn keys(&self, token: &Token<'_>) -> Result<Keys<'_>, Check> {
+        let algorithm = token.header.alg;
+        if !self.validations.contains_key(&algorithm) {
+            return Err(Check::Algorithm);
+        }
+        match (algorithm.family(), &self.jwks) {
+            (AlgorithmFamily::Hmac, _) if !self.secrets.is_empty() => Ok(Keys::Secrets),
+            (AlgorithmFamily::Rsa | AlgorithmFamily::Ec | AlgorithmFamily::Ed, Some(jwks)) => {
+                Ok(Keys::Published(jwks))
+            }
+            _ => Err(Check::Algorithm),
+        }
+    }
+
+    /// The first key whose signature it is decides.
+    fn judge<'k>(
         &self,
-        token: &str,
-        header: &Header,
-        validation: &Validation,
-    ) -> Result<Claims, AuthError> {
-        let jwks = self.jwks.as_ref().ok_or(Check::Algorithm)?;
-        let kid = header.kid.as_deref();
-        let keys = jwks.keys_for(kid, header.alg).await?;
+        token: &Token<'_>,
+        keys: impl IntoIterator<Item = &'k DecodingKey>,
+    ) -> Result<Identity, Check> {
+        let validation = self
+            .validations
+            .get(&token.header.alg)
+            .ok_or(Check::Algorithm)?;
         let mut outcome = Err(Check::UnknownKey);
-        for key in keys.candidates(kid, header.alg) {
-            outcome = claims(token, key, validation);
+        for key in keys {
+            outcome = claims(token.text, key, validation);
             if outcome != Err(Check::Signature) {
                 break;
             }
         }
-        Ok(outcome?)
+        self.rules.identity(&outcome?, SystemTime::now())
     }
+}
+
+/// Where the keys lie that may have signed a token.
+enum Keys<'a> {
+    Secrets,
+    Published(&'a Jwks),
 }
 
 fn validation(issuer: &IssuerSettings, algorithm: Algorithm, leeway: Duration) -> Validation {

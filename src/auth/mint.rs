@@ -10,7 +10,18 @@ use super::{
     claims::{Claims, is_user_id},
     development::{self, DevelopmentKeyError},
 };
-use crate::config::{Environment, Settings};
+use crate::config::{ClaimRule, ClaimValue, Environment, IssuerSettings, Settings};
+
+/// What a token is to say.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenRequest<'a> {
+    pub user: &'a str,
+    /// Whether it bears the claim that makes an admin.
+    pub is_admin: bool,
+    pub ttl: Duration,
+    /// The configured name of the issuer; needed where there are several.
+    pub issuer: Option<&'a str>,
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum MintError {
@@ -20,6 +31,15 @@ pub enum MintError {
         "only the issuer {issuer} can sign its tokens: take one from it, or set its shared secret"
     )]
     OnlyTheIssuer { issuer: String },
+    #[error("there are several issuers: choose one by --issuer, of {issuers}")]
+    WhichIssuer { issuers: String },
+    #[error("--issuer: there is no issuer of this name; there is {issuers}")]
+    UnknownIssuer { issuers: String },
+    #[error(
+        "--admin: nobody is an admin by a token of the issuer {issuer}: set JWT_ADMIN_CLAIM, or \
+         admin_claim in its table"
+    )]
+    NoAdminClaim { issuer: String },
     #[error("the user must have 1 to 255 characters, not all blank, none of them U+0000")]
     User,
     #[error("the token must last a second or more, and end before the year 10000")]
@@ -30,20 +50,24 @@ pub enum MintError {
     Sign(#[source] jsonwebtoken::errors::Error),
 }
 
-/// A token for `user`, signed by the issuer's shared secret, or by the development key where no
-/// issuer is configured.
-pub fn mint(settings: &Settings, user: &str, ttl: Duration) -> Result<String, MintError> {
+/// A token signed by the issuer's shared secret, or by the development key where no issuer is
+/// configured.
+pub fn mint(settings: &Settings, request: &TokenRequest) -> Result<String, MintError> {
     if settings.environment != Environment::Development {
         return Err(MintError::Production);
     }
-    if !is_user_id(user) {
+    if !is_user_id(request.user) {
         return Err(MintError::User);
     }
-    let (issuer, display_name) = match &settings.issuer {
-        Some(issuer) => (issuer.clone(), None),
+    let development;
+    let (issuers, display_name) = if settings.has_development_sign_in() {
+        development = [development::issuer(&settings.data_dir)?];
         // The name that signing in by `X-User-Id` would give.
-        None => (development::issuer(&settings.data_dir)?, Some(user)),
+        (development.as_slice(), Some(request.user))
+    } else {
+        (settings.issuers.as_slice(), None)
     };
+    let issuer = chosen(issuers, request.issuer)?;
     let only_the_issuer = || MintError::OnlyTheIssuer {
         issuer: issuer.name.clone(),
     };
@@ -55,7 +79,7 @@ pub fn mint(settings: &Settings, user: &str, ttl: Duration) -> Result<String, Mi
         .find(|algorithm| algorithm.family() == AlgorithmFamily::Hmac)
         .ok_or_else(only_the_issuer)?;
 
-    let (issued_at, expires_at) = lifetime(ttl).ok_or(MintError::Lifetime)?;
+    let (issued_at, expires_at) = lifetime(request.ttl).ok_or(MintError::Lifetime)?;
     let mut claims = Claims::new();
     let mut claim = |name: &str, value: Option<Value>| {
         if let Some(value) = value {
@@ -67,7 +91,19 @@ pub fn mint(settings: &Settings, user: &str, ttl: Duration) -> Result<String, Mi
     claim("iss", issuer.issuer.as_deref().map(Value::from));
     claim("aud", issuer.audience.as_deref().map(Value::from));
     claim("name", display_name.map(Value::from));
-    claim(&issuer.user_claim, Some(Value::from(user)));
+    claim(&issuer.user_claim, Some(Value::from(request.user)));
+    for rule in &issuer.required_claims {
+        fulfil(rule, &mut claims);
+    }
+    match &issuer.admin {
+        Some(rule) if request.is_admin => fulfil(rule, &mut claims),
+        None if request.is_admin => {
+            return Err(MintError::NoAdminClaim {
+                issuer: issuer.name.clone(),
+            });
+        }
+        _ => {}
+    }
 
     encode(
         &Header::new(algorithm),
@@ -75,6 +111,39 @@ pub fn mint(settings: &Settings, user: &str, ttl: Duration) -> Result<String, Mi
         &EncodingKey::from_secret(secret.expose_secret().as_bytes()),
     )
     .map_err(MintError::Sign)
+}
+
+fn chosen<'a>(
+    issuers: &'a [IssuerSettings],
+    name: Option<&str>,
+) -> Result<&'a IssuerSettings, MintError> {
+    let names = || {
+        let names: Vec<_> = issuers.iter().map(|issuer| issuer.name.as_str()).collect();
+        names.join(", ")
+    };
+    match (name, issuers) {
+        (None, [only]) => Ok(only),
+        (None, _) => Err(MintError::WhichIssuer { issuers: names() }),
+        (Some(name), issuers) => issuers
+            .iter()
+            .find(|issuer| issuer.name == name)
+            .ok_or_else(|| MintError::UnknownIssuer { issuers: names() }),
+    }
+}
+
+/// Makes the rule hold, under the claim's literal name, which counts first; beside another rule of
+/// the same claim, by a list.
+fn fulfil(rule: &ClaimRule, claims: &mut Claims) {
+    let value = match &rule.value {
+        ClaimValue::Exactly(value) => value.clone(),
+        ClaimValue::Written(text) => Value::from(text.as_str()),
+        ClaimValue::True => Value::Bool(true),
+    };
+    let both = match claims.remove(&rule.claim) {
+        Some(before) if before != value => Value::Array(vec![before, value]),
+        _ => value,
+    };
+    claims.insert(rule.claim.clone(), both);
 }
 
 /// When it begins and ends, in seconds since 1970.

@@ -11,16 +11,20 @@ mod claims;
 mod credential;
 mod development;
 mod error;
+mod gateway;
 mod jwks;
 mod jwt;
 mod mint;
+mod token;
 
 pub use authenticator::{AuthSetupError, Authenticator};
 pub use credential::{
-    Credential, CredentialError, credential_from_connection_init, credential_from_headers,
+    API_KEY_PREFIX, Credential, CredentialError, credential_from_connection_init,
+    credential_from_headers,
 };
 pub use error::{AuthError, Reason};
-pub use mint::{MintError, mint};
+pub use mint::{MintError, TokenRequest, mint};
+pub use token::Unverified;
 
 /// A user, vouched for by an issuer. Only ever made by an [`Authenticator`] (tests aside).
 #[derive(Clone, Debug, PartialEq, Eq)]

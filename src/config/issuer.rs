@@ -19,7 +19,7 @@ const HS256_SECRET_BYTES: usize = 32;
 pub(super) fn resolve(
     sources: &Sources,
     environment: Environment,
-) -> Result<Option<IssuerSettings>, SettingsError> {
+) -> Result<Vec<IssuerSettings>, SettingsError> {
     let supabase = sources
         .find(&names::SUPABASE_PROJECT_URL)
         .or_else(|| sources.find(&names::SUPABASE_JWT_SECRET));
@@ -52,7 +52,7 @@ pub(super) fn resolve(
         }
         (_, Environment::Development) => {}
     }
-    Ok(settings)
+    Ok(settings.into_iter().collect())
 }
 
 fn supabase_issuer(sources: &Sources) -> Result<IssuerSettings, SettingsError> {
@@ -74,6 +74,11 @@ fn supabase_issuer(sources: &Sources) -> Result<IssuerSettings, SettingsError> {
         name: "supabase".to_owned(),
         audience: Some("authenticated".to_owned()),
         user_claim: "sub".to_owned(),
+        email_claim: None,
+        name_claim: None,
+        admin: None,
+        required_claims: Vec::new(),
+        previous_secret: None,
         algorithms: verifiable(
             secret.is_some(),
             jwks_url.is_some(),
@@ -93,6 +98,11 @@ fn better_auth_issuer(found: &Found) -> Result<IssuerSettings, SettingsError> {
         issuer: Some(base.to_owned()),
         audience: Some(base.to_owned()),
         user_claim: "sub".to_owned(),
+        email_claim: None,
+        name_claim: None,
+        admin: None,
+        required_claims: Vec::new(),
+        previous_secret: None,
         secret: None,
         jwks_url: Some(below(base, "/api/auth/jwks")),
         algorithms: vec![Algorithm::EdDSA],
@@ -131,6 +141,11 @@ fn generic_issuer(sources: &Sources) -> Result<Option<IssuerSettings>, SettingsE
         issuer: text(sources, &names::JWT_ISSUER),
         audience: text(sources, &names::JWT_AUDIENCE),
         user_claim: text(sources, &names::JWT_USER_CLAIM).unwrap_or_else(|| "sub".to_owned()),
+        email_claim: None,
+        name_claim: None,
+        admin: None,
+        required_claims: Vec::new(),
+        previous_secret: None,
         secret: secret.as_ref().map(hmac_secret).transpose()?,
         jwks_url: jwks.as_ref().map(web_url).transpose()?,
         algorithms: narrowed(sources, verifiable)?,

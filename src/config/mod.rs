@@ -29,8 +29,10 @@ pub struct Settings {
     /// `LOQUAT_DATA_DIR`: the private cluster, and the development signing key.
     pub data_dir: PathBuf,
     pub database: DatabaseSettings,
-    /// `None`: development sign-in.
-    pub issuer: Option<IssuerSettings>,
+    /// Whose tokens are believed. None, in development: any name signs in.
+    pub issuers: Vec<IssuerSettings>,
+    /// `LOQUAT_GATEWAY_SECRET`: whoever bears it may name a user. Only ever set in production.
+    pub gateway_secret: Option<SecretString>,
     /// `JWT_LEEWAY_SECONDS`.
     pub jwt_leeway: Duration,
     /// `LOQUAT_JWKS_CACHE_SECONDS`.
@@ -84,10 +86,20 @@ pub struct DatabaseSettings {
     pub named_statements: bool,
 }
 
-/// One issuer of JWTs, whichever preset it came from.
+impl Settings {
+    /// Whether any name is believed: in development, where nobody vouches for anybody.
+    pub fn has_development_sign_in(&self) -> bool {
+        self.environment == Environment::Development && self.issuers.is_empty()
+    }
+}
+
+/// One issuer of JWTs, whether a preset, the `JWT_` settings or a table named it.
+///
+/// A claim is named literally, or by the path to it: `app_metadata.role`. The literal one counts.
 #[derive(Clone, Debug)]
 pub struct IssuerSettings {
-    /// The name that `Viewer.issuer` shows: `supabase`, `better-auth`, or `jwt`.
+    /// The name that `Viewer.issuer` shows: `supabase`, `better-auth`, `jwt`, or what the table
+    /// says. No two issuers share one.
     pub name: String,
     /// `iss`, exactly; `None`: not looked at.
     pub issuer: Option<String>,
@@ -95,12 +107,39 @@ pub struct IssuerSettings {
     pub audience: Option<String>,
     /// The claim that names the user.
     pub user_claim: String,
+    /// `None`: `email`.
+    pub email_claim: Option<String>,
+    /// `None`: the usual ones, `name` first.
+    pub name_claim: Option<String>,
+    /// `None`: nobody whom this issuer vouches for is an admin.
+    pub admin: Option<ClaimRule>,
+    /// What every token must say.
+    pub required_claims: Vec<ClaimRule>,
     /// The HMAC secret.
     pub secret: Option<SecretString>,
+    /// The one before it, accepted as long as a rotation lasts.
+    pub previous_secret: Option<SecretString>,
     pub jwks_url: Option<Url>,
     /// The algorithms that are accepted; never empty, and only those that the secret or the
     /// JWKS can verify.
     pub algorithms: Vec<jsonwebtoken::Algorithm>,
+}
+
+/// What a claim must be: this value, or a list that contains it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClaimRule {
+    pub claim: String,
+    pub value: ClaimValue,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClaimValue {
+    /// A string, a number or a boolean, of that type.
+    Exactly(serde_json::Value),
+    /// From a variable, where values have no types: whatever would be written so.
+    Written(String),
+    /// `true` itself, not a list that contains it.
+    True,
 }
 
 #[derive(Clone, Debug)]

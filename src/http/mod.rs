@@ -20,9 +20,9 @@ pub use health::Health;
 
 /// The whole server: `graphql` holds the routes of `/graphql`.
 pub fn router(settings: &Settings, graphql: Router, health: Health) -> Router {
-    let sign_in = match settings.issuer {
-        None => page::SignInMode::Development,
-        Some(_) => page::SignInMode::Token,
+    let sign_in = match settings.has_development_sign_in() {
+        true => page::SignInMode::Development,
+        false => page::SignInMode::Token,
     };
     let routes = graphql
         .merge(page::router(sign_in))

@@ -38,7 +38,8 @@ fn nothing_written_is_development_with_everything_embedded() {
     assert_eq!(settings.data_dir.to_str(), Some("data"));
     assert!(settings.database.url.is_none());
     assert!(settings.database.named_statements);
-    assert!(settings.issuer.is_none());
+    assert!(settings.issuers.is_empty());
+    assert!(settings.has_development_sign_in());
     assert!(settings.provider.openai.is_none());
     assert_eq!(settings.provider.default_model, "demo");
     assert_eq!(
@@ -122,8 +123,8 @@ fn supabase_is_its_issuer_its_audience_and_whichever_keys_are_named() {
         ("SUPABASE_PROJECT_URL", "https://abc.supabase.co/"),
         ("SUPABASE_JWT_SECRET", SECRET),
     ])
-    .issuer
-    .expect("an issuer");
+    .issuers
+    .remove(0);
     assert_eq!(both.name, "supabase");
     assert_eq!(
         both.issuer.as_deref(),
@@ -138,8 +139,8 @@ fn supabase_is_its_issuer_its_audience_and_whichever_keys_are_named() {
     assert_eq!(both.algorithms, [HS256, ES256, RS256]);
 
     let keys = settings(&[("SUPABASE_PROJECT_URL", "https://abc.supabase.co")])
-        .issuer
-        .expect("an issuer");
+        .issuers
+        .remove(0);
     assert_eq!(keys.algorithms, [ES256, RS256]);
 
     let secret = settings(&[
@@ -147,8 +148,8 @@ fn supabase_is_its_issuer_its_audience_and_whichever_keys_are_named() {
         ("JWT_SECRET_KEY", SECRET),
         ("JWT_ALGORITHM", "HS256"),
     ])
-    .issuer
-    .expect("an issuer");
+    .issuers
+    .remove(0);
     assert_eq!(secret.issuer, None);
     assert_eq!(secret.algorithms, [HS256]);
     assert_eq!(secret.secret.expect("a secret").expose_secret(), SECRET);
@@ -157,8 +158,8 @@ fn supabase_is_its_issuer_its_audience_and_whichever_keys_are_named() {
 #[test]
 fn better_auth_is_its_url_its_key_set_and_ed25519() {
     let issuer = settings(&[("BETTER_AUTH_URL", "https://app.example.com/")])
-        .issuer
-        .expect("an issuer");
+        .issuers
+        .remove(0);
 
     assert_eq!(issuer.name, "better-auth");
     assert_eq!(issuer.issuer.as_deref(), Some("https://app.example.com"));
@@ -174,8 +175,8 @@ fn better_auth_is_its_url_its_key_set_and_ed25519() {
 #[test]
 fn a_django_secret_needs_nothing_but_the_name_of_its_user_claim() {
     let issuer = settings(&[("JWT_SECRET_KEY", SECRET), ("JWT_USER_CLAIM", "user_id")])
-        .issuer
-        .expect("an issuer");
+        .issuers
+        .remove(0);
 
     assert_eq!(issuer.name, "jwt");
     assert_eq!(issuer.issuer, None);

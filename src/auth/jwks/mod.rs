@@ -87,7 +87,13 @@ impl Jwks {
         (Self { states, wanted }, keeper)
     }
 
-    /// A set with a key that may have signed a token of this header. Waits for a fetch at most.
+    /// A set with a key that may have signed a token of this header, if it is at hand.
+    pub fn known(&self, kid: Option<&str>, algorithm: Algorithm) -> Option<Arc<KeySet>> {
+        let keys = self.states.borrow().keys.clone()?;
+        keys.has_candidate(kid, algorithm).then_some(keys)
+    }
+
+    /// The same. Waits for a fetch at most.
     pub async fn keys_for(
         &self,
         kid: Option<&str>,

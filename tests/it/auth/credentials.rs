@@ -27,6 +27,10 @@ fn outcome(result: Result<Option<Credential>, CredentialError>) -> String {
     match result {
         Ok(None) => "nothing".to_owned(),
         Ok(Some(Credential::Bearer(token))) => format!("token {}", token.expose_secret()),
+        Ok(Some(Credential::ApiKey(key))) => format!("key {}", key.expose_secret()),
+        Ok(Some(Credential::Gateway { secret, user })) => {
+            format!("gateway {} user {user}", secret.expose_secret())
+        }
         Ok(Some(Credential::DevelopmentUser(name))) => format!("user {name}"),
         Err(error) => format!("error: {error}"),
     }
@@ -44,6 +48,8 @@ fn a_request_offers_one_well_formed_credential_or_is_told_what_is_wrong() {
         (&[("cookie", b"a=b")], "nothing"),
         (&[(authorization, b"Bearer abc.def")], "token abc.def"),
         (&[(authorization, b"bearer abc")], "token abc"),
+        (&[(authorization, b"Bearer loq_a1")], "key loq_a1"),
+        (&[(authorization, b"Bearer LOQ_a1")], "token LOQ_a1"),
         (&[(authorization, b"BEARER   abc  ")], "token abc"),
         (&[(authorization, b"")], "error: Authorization is empty"),
         (&[(authorization, b"  ")], "error: Authorization is empty"),
@@ -124,6 +130,9 @@ fn a_socket_offers_one_well_formed_credential_or_is_told_what_is_wrong() {
         (json!({ "Authorization": "bearer a.b" }), "token a.b"),
         (json!({ "authorization": "a.b" }), "token a.b"),
         (json!({ "token": "a.b" }), "token a.b"),
+        (json!({ "token": "loq_a1" }), "key loq_a1"),
+        (json!({ "authorization": "Bearer loq_a1" }), "key loq_a1"),
+        (json!({ "headers": { "token": "loq_a1" } }), "key loq_a1"),
         (json!({ "token": "Bearer a.b" }), "token a.b"),
         (json!({ "token": " a.b " }), "token a.b"),
         (

@@ -4,13 +4,13 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use jsonwebtoken::Algorithm;
 use loquat::{
-    auth::{AuthError, AuthSetupError, Authenticator, Credential, Identity, Issued, mint},
+    auth::{AuthError, AuthSetupError, Authenticator, Credential, Identity, Issued},
     config::Settings,
     lifecycle::Lifecycle,
 };
 use serde_json::json;
 
-use super::issuer::{TestKey, now, offer, reason, secret_settings, settings};
+use super::issuer::{TestKey, minted, now, offer, reason, secret_settings, settings};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -57,9 +57,9 @@ async fn a_minted_token_and_the_name_are_the_same_user() {
     let folder = tempfile::tempdir().expect("a folder");
     let settings = development(folder.path());
     // `loquat token` may run before the server, or beside it.
-    let before = mint(&settings, "ada", HOUR).expect("minted");
+    let before = minted(&settings, "ada", HOUR).expect("minted");
     let authenticator = authenticator(&settings);
-    let beside = mint(&settings, "ada", HOUR).expect("minted");
+    let beside = minted(&settings, "ada", HOUR).expect("minted");
 
     let named = sign_in(&authenticator, "ada").await.expect("signed in");
     for token in [before, beside] {
@@ -83,7 +83,7 @@ async fn the_key_of_another_folder_signs_nothing_here() {
         tempfile::tempdir().expect("a folder"),
     );
     let authenticator = authenticator(&development(here.path()));
-    let foreign = mint(&development(there.path()), "ada", HOUR).expect("minted");
+    let foreign = minted(&development(there.path()), "ada", HOUR).expect("minted");
     let outcome = offer(&authenticator, foreign).await;
     assert_eq!(reason(&outcome), "the signature is wrong");
 
@@ -103,7 +103,7 @@ async fn the_key_of_another_folder_signs_nothing_here() {
 #[tokio::test]
 async fn an_issuer_ends_development_sign_in() {
     let folder = tempfile::tempdir().expect("a folder");
-    let minted = mint(&development(folder.path()), "ada", HOUR).expect("minted");
+    let token = minted(&development(folder.path()), "ada", HOUR).expect("minted");
     let mut settings = secret_settings();
     settings.data_dir = folder.path().to_owned();
     let authenticator = authenticator(&settings);
@@ -111,8 +111,8 @@ async fn an_issuer_ends_development_sign_in() {
     assert!(!authenticator.has_development_sign_in());
     let outcome = sign_in(&authenticator, "ada").await;
     assert_eq!(reason(&outcome), "development sign-in is off");
-    let outcome = offer(&authenticator, minted).await;
-    assert_eq!(reason(&outcome), "the signature is wrong");
+    let outcome = offer(&authenticator, token).await;
+    assert_eq!(reason(&outcome), "the issuer is another");
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn the_key_is_made_once_whole_and_for_its_owner_alone() {
         for _ in 0..8 {
             scope.spawn(|| {
                 start.wait();
-                mint(&settings, "ada", HOUR).expect("minted")
+                minted(&settings, "ada", HOUR).expect("minted")
             });
         }
     });
@@ -138,7 +138,7 @@ fn the_key_is_made_once_whole_and_for_its_owner_alone() {
     let files = fs::read_dir(&data_dir).expect("a folder").count();
     assert_eq!(files, 1, "drafts are left behind");
 
-    mint(&settings, "ada", HOUR).expect("minted");
+    minted(&settings, "ada", HOUR).expect("minted");
     assert_eq!(fs::read_to_string(&path).expect("a key"), key);
 }
 

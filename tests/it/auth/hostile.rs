@@ -430,7 +430,7 @@ async fn a_shared_secret_signs_with_the_hashes_that_are_configured() {
     let mut settings = secret_settings();
     let all = [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
     for accepted in all {
-        settings.issuer.as_mut().expect("an issuer").algorithms = vec![accepted];
+        settings.issuers[0].algorithms = vec![accepted];
         let authenticator =
             Authenticator::new(&settings, &Lifecycle::new()).expect("a usable configuration");
         for offered in all {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, crypto, jwk::Jwk};
 use loquat::{
-    auth::{AuthError, Authenticator, Credential, Identity},
+    auth::{AuthError, Authenticator, Credential, Identity, MintError, TokenRequest, mint},
     config::{Settings, Sources},
 };
 use secrecy::SecretString;
@@ -173,6 +173,17 @@ pub fn secret_settings() -> Settings {
         ("JWT_ISSUER", ISSUER),
         ("JWT_AUDIENCE", AUDIENCE),
     ])
+}
+
+/// As `loquat token --user` makes it.
+pub fn minted(settings: &Settings, user: &str, ttl: Duration) -> Result<String, MintError> {
+    let request = TokenRequest {
+        user,
+        is_admin: false,
+        ttl,
+        issuer: None,
+    };
+    mint(settings, &request)
 }
 
 pub async fn offer(

@@ -347,7 +347,7 @@ async fn an_odd_key_verifies_nothing_and_spoils_nothing() {
     for (name, odd_key, signer) in cases {
         let server = JwksServer::start(&[odd_key, published(&good, "good")]).await;
         let mut settings = server.settings();
-        let issuer = settings.issuer.as_mut().expect("an issuer");
+        let issuer = &mut settings.issuers[0];
         issuer.algorithms.push(Algorithm::HS256);
         let authenticator =
             Authenticator::new(&settings, &Lifecycle::new()).expect("a usable configuration");

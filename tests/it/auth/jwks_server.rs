@@ -94,7 +94,7 @@ impl JwksServer {
             ("JWT_ISSUER", ISSUER),
             ("JWT_AUDIENCE", AUDIENCE),
         ]);
-        if let Some(issuer) = &mut settings.issuer {
+        for issuer in &mut settings.issuers {
             issuer.algorithms = vec![
                 A::RS256,
                 A::RS384,

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use jsonwebtoken::Algorithm;
 use loquat::{
-    auth::{AuthSetupError, Authenticator, Identity, Issued, PolicyClaims, mint},
+    auth::{AuthSetupError, Authenticator, Identity, Issued, PolicyClaims},
     config::{Environment, Settings},
     lifecycle::Lifecycle,
 };
@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use super::{
     issuer::{
-        AUDIENCE, ISSUER, SECRET, TestKey, hs256, now, offer, reason, secret_settings, settings,
+        AUDIENCE, ISSUER, SECRET, TestKey, hs256, minted, now, offer, reason, secret_settings,
+        settings,
     },
     jwks_server::JwksServer,
 };
@@ -38,7 +39,7 @@ fn supabase() -> Settings {
         ("SUPABASE_PROJECT_URL", "https://abc.supabase.co"),
         ("SUPABASE_JWT_SECRET", SECRET),
     ]);
-    settings.issuer.as_mut().expect("an issuer").jwks_url = None;
+    settings.issuers[0].jwks_url = None;
     settings
 }
 
@@ -255,12 +256,12 @@ async fn a_minted_token_is_accepted_by_the_configuration_that_minted_it() {
         settings(&[("SUPABASE_JWT_SECRET", SECRET)]),
         supabase(),
     ] {
-        let token = mint(&settings, "ada", hour).expect("minted");
+        let token = minted(&settings, "ada", hour).expect("minted");
         assert_eq!(accepted(&settings, token).await.external_id, "ada");
     }
     let mut settings = secret_settings();
-    settings.issuer.as_mut().expect("an issuer").algorithms = vec![Algorithm::HS512];
-    let token = mint(&settings, "ada", hour).expect("minted");
+    settings.issuers[0].algorithms = vec![Algorithm::HS512];
+    let token = minted(&settings, "ada", hour).expect("minted");
     assert_eq!(accepted(&settings, token).await.external_id, "ada");
 }
 
@@ -268,7 +269,9 @@ async fn a_minted_token_is_accepted_by_the_configuration_that_minted_it() {
 fn nothing_is_minted_where_nothing_may_be() {
     let hour = Duration::from_secs(3600);
     let line = |settings: &Settings, user: &str, ttl| {
-        mint(settings, user, ttl).expect_err("refused").to_string()
+        minted(settings, user, ttl)
+            .expect_err("refused")
+            .to_string()
     };
     let jwks = settings(&[("BETTER_AUTH_URL", "https://auth.example.org")]);
     assert!(line(&jwks, "ada", hour).contains("only the issuer better-auth can sign"));
@@ -294,11 +297,11 @@ async fn a_configuration_that_would_let_strangers_in_does_not_start() {
     let mut settings = secret_settings();
     settings.environment = Environment::Production;
     assert!(Authenticator::new(&settings, &Lifecycle::new()).is_ok());
-    let issuer = settings.issuer.take();
+    let issuers = std::mem::take(&mut settings.issuers);
     assert!(matches!(start(&settings), AuthSetupError::NoIssuer));
 
-    settings.issuer = issuer;
-    let issuer = settings.issuer.as_mut().expect("an issuer");
+    settings.issuers = issuers;
+    let issuer = &mut settings.issuers[0];
     issuer.jwks_url = Some("http://issuer.test/jwks".parse().expect("a URL"));
     assert!(matches!(
         start(&settings),
@@ -306,7 +309,7 @@ async fn a_configuration_that_would_let_strangers_in_does_not_start() {
     ));
 
     let mut settings = secret_settings();
-    let issuer = settings.issuer.as_mut().expect("an issuer");
+    let issuer = &mut settings.issuers[0];
     issuer.secret = Some(String::new().into());
     assert!(matches!(
         start(&settings),
@@ -314,13 +317,13 @@ async fn a_configuration_that_would_let_strangers_in_does_not_start() {
     ));
 
     let mut settings = secret_settings();
-    let issuer = settings.issuer.as_mut().expect("an issuer");
+    let issuer = &mut settings.issuers[0];
     issuer.secret = Some("-----BEGIN PUBLIC KEY-----".to_owned().into());
     assert!(matches!(start(&settings), AuthSetupError::PemSecret { .. }));
     assert!(start(&settings).to_string().contains("JWT_JWKS_URL"));
 
     let mut settings = secret_settings();
-    settings.issuer.as_mut().expect("an issuer").secret = None;
+    settings.issuers[0].secret = None;
     assert!(matches!(start(&settings), AuthSetupError::NoKey { .. }));
 }
 

@@ -56,8 +56,8 @@ impl Backend for MiniBackend {
         _address: Option<IpAddr>,
     ) -> Result<User, SignInError> {
         let token = match credential {
-            Credential::Bearer(token) => token.expose_secret(),
-            Credential::DevelopmentUser(name) => name,
+            Credential::Bearer(token) | Credential::ApiKey(token) => token.expose_secret(),
+            Credential::DevelopmentUser(name) | Credential::Gateway { user: name, .. } => name,
         };
         match token {
             "refused" => return Err(SignInError::Refused),
