@@ -9,6 +9,7 @@
 //! This folder knows rows and keys. It must not know GraphQL, providers or what a rule of the
 //! chat is.
 
+mod audit_log;
 pub mod cluster;
 mod connect;
 mod conversations;
@@ -25,6 +26,7 @@ mod turns;
 mod users;
 mod viewer;
 
+pub use audit_log::AuditEventKey;
 pub use connect::{Database, DatabaseSetupError};
 pub use conversations::{ConversationChanges, ConversationKey, NewConversation};
 pub use error::DbError;

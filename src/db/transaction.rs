@@ -3,7 +3,7 @@
 
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction};
 
-use super::{DbError, Viewer, error::during, turns::Turn};
+use super::{DbError, Viewer, audit_log::Recorded, error::during, turns::Turn};
 
 /// How long one statement may take, in milliseconds. No transaction waits for a person or a
 /// model, so a statement that takes longer is stuck.
@@ -17,6 +17,7 @@ const IDLE_TIMEOUT_MS: u32 = 4_000;
 pub struct ViewerTx {
     pub(super) tx: Transaction<'static, Postgres>,
     pub(super) viewer: Viewer,
+    pub(super) recorded: Recorded,
     /// Given back when the transaction ends.
     _turn: Turn,
 }
@@ -24,6 +25,7 @@ pub struct ViewerTx {
 /// A transaction across users, on only the tables and columns that its role may touch.
 pub struct SystemTx {
     pub(super) tx: Transaction<'static, Postgres>,
+    pub(super) recorded: Recorded,
 }
 
 /// Why the system looks at rows of several users.
@@ -60,15 +62,16 @@ impl ViewerTx {
         Ok(Self {
             tx,
             viewer: viewer.clone(),
+            recorded: Recorded::default(),
             _turn: turn,
         })
     }
 
     pub async fn commit(self) -> Result<(), DbError> {
-        self.tx
-            .commit()
-            .await
-            .map_err(during("commit a viewer's transaction"))
+        let committed = self.tx.commit().await;
+        committed.map_err(during("commit a viewer's transaction"))?;
+        self.recorded.log();
+        Ok(())
     }
 }
 
@@ -83,14 +86,17 @@ impl SystemTx {
         let tx = begin(pool, statement)
             .await
             .map_err(during("begin a system transaction"))?;
-        Ok(Self { tx })
+        Ok(Self {
+            tx,
+            recorded: Recorded::default(),
+        })
     }
 
     pub async fn commit(self) -> Result<(), DbError> {
-        self.tx
-            .commit()
-            .await
-            .map_err(during("commit a system transaction"))
+        let committed = self.tx.commit().await;
+        committed.map_err(during("commit a system transaction"))?;
+        self.recorded.log();
+        Ok(())
     }
 }
 

@@ -51,6 +51,10 @@ id!(
     MessageId
 );
 id!(
+    /// One line of the audit log.
+    AuditEventId
+);
+id!(
     /// One start of the server: the owner named in a reply's lease.
     ProcessId
 );

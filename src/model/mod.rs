@@ -2,15 +2,17 @@
 //! idea of how they are stored, shown or made.
 
 mod access;
+mod audit;
 mod conversation;
 mod ids;
 mod message;
 mod page;
 
 pub use access::{Access, Right};
+pub use audit::{AuditAction, AuditEvent, AuditOutcome, AuditTarget, NewAuditEvent, Provenance};
 pub use conversation::{
     Conversation, ConversationFilter, ConversationOrder, ConversationOrderField,
 };
-pub use ids::{ConversationId, MessageId, ProcessId, UserId};
+pub use ids::{AuditEventId, ConversationId, MessageId, ProcessId, UserId};
 pub use message::{Message, MessageRole, MessageStatus, ReplyError, ReplyErrorCode, TokenUsage};
 pub use page::{Direction, Page, PageRequest, Slice};

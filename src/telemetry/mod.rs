@@ -4,6 +4,7 @@
 //! Invariant: no prompt, reply, token or address is ever logged by this program, at any level.
 
 mod request_id;
+pub mod security;
 
 use std::io::{self, IsTerminal};
 

@@ -1,4 +1,5 @@
 mod architecture;
+mod audit;
 mod auth;
 mod cluster;
 mod config;
