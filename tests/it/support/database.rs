@@ -18,6 +18,8 @@ pub const TOLERANCE: Duration = Duration::from_secs(60);
 pub struct TestDatabase {
     pub url: SecretString,
     name: String,
+    /// Off: every statement is sent as text each time that it runs.
+    named_statements: bool,
 }
 
 impl TestDatabase {
@@ -31,6 +33,16 @@ impl TestDatabase {
         Self {
             url: url_of(&server_url(), &name),
             name,
+            named_statements: true,
+        }
+    }
+
+    /// The same database by another way, on which each statement is seen each time that it runs.
+    pub fn through(&self, url: SecretString) -> Self {
+        Self {
+            url,
+            name: self.name.clone(),
+            named_statements: false,
         }
     }
 
@@ -62,7 +74,7 @@ impl TestDatabase {
     }
 
     pub async fn open_with(&self, connections: u32) -> Database {
-        Database::connect(&self.url, connections, true)
+        Database::connect(&self.url, connections, self.named_statements)
             .await
             .expect("the database opens")
     }

@@ -2,6 +2,7 @@
 //! themselves, and replicas of the chat.
 
 mod api;
+mod blindfold;
 mod database;
 mod gate;
 mod model;
@@ -12,9 +13,11 @@ mod replica;
 use std::{future::Future, time::Duration};
 
 pub use api::{Api, text};
+pub use blindfold::Blindfold;
 pub use database::{TOLERANCE, TestDatabase, identity, sign_in, sign_in_as};
 pub use gate::{SqlGate, sql};
-pub use replica::{QUICK, Replica};
+pub use model::Writing;
+pub use replica::{QUICK, Replica, token};
 
 /// How long a test waits for what must happen before it fails.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,6 +1,8 @@
 use std::{sync::Arc, time::Duration};
 
+use chrono::Utc;
 use futures_util::{StreamExt, stream::BoxStream};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use loquat::{
     accounts::Accounts,
     auth::Authenticator,
@@ -10,6 +12,8 @@ use loquat::{
     lifecycle::Lifecycle,
     model::{ConversationId, Message, MessageId},
 };
+
+use serde_json::{Value, json};
 
 use super::{
     TestDatabase,
@@ -116,9 +120,26 @@ impl Replica {
     }
 }
 
+const SECRET: &str = "a secret that signs the tokens of tests, and no others";
+
+/// A token that every replica believes, with these claims beside the usual ones.
+pub fn token(user: &str, claims: Value) -> String {
+    let now = Utc::now().timestamp();
+    let mut token = json!({
+        "sub": user,
+        "email": format!("{user}@example.com"),
+        "iat": now,
+        "exp": now + 3600,
+    });
+    let own = token.as_object_mut().expect("an object");
+    own.extend(claims.as_object().expect("an object").clone());
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    encode(&Header::new(Algorithm::HS256), &token, &key).expect("a token")
+}
+
 /// Those of a server that believes whoever knows its secret.
 fn accounts(database: &Database, lifecycle: &Lifecycle) -> Accounts {
-    let sources = Sources::default().variable("JWT_SECRET_KEY", "a secret that signs nothing");
+    let sources = Sources::default().variable("JWT_SECRET_KEY", SECRET);
     let settings = Settings::resolve(&sources).expect("usable settings");
     let authenticator = Authenticator::new(&settings, lifecycle).expect("an issuer");
     Accounts::new(authenticator, database.clone(), settings.jwt_leeway)

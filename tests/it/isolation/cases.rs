@@ -1,0 +1,199 @@
+//! What is tried. A case is data: an operation on the owner's things, and what comes of it for
+//! whoever is not the owner. `$…` stands for a thing of hers (`things.rs`), `*Type` for all fields
+//! of a type (`schema.rs`).
+
+use serde_json::{Value, json};
+
+use super::schema::Schema;
+
+pub struct Case {
+    /// As the matrix calls it: the root field first.
+    pub name: String,
+    pub document: String,
+    pub variables: Value,
+    /// For another user with every right over their own things, admins among them.
+    pub stranger: Outcome,
+}
+
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Not yours is not found: to the byte what a thing that never was answers.
+    NotFound,
+    /// Exactly this, of their own.
+    Own(Value),
+    /// Of their own, exactly what it was before the owner had anything.
+    AsBefore,
+    /// An error of this code, and to the byte the same for a thing that never was.
+    Refused(&'static str),
+    /// Done, with nothing of the owner's in the answer.
+    Allowed(&'static str),
+}
+
+pub fn cases(schema: &Schema) -> Vec<Case> {
+    let mut cases = nodes(schema);
+    cases.extend(queries());
+    cases.extend(subscriptions());
+    cases.extend(mutations());
+    for case in &mut cases {
+        case.document = schema.expand(&case.document);
+    }
+    cases
+}
+
+fn case(name: &str, document: &str, variables: Value, stranger: Outcome) -> Case {
+    Case {
+        name: name.to_owned(),
+        document: document.to_owned(),
+        variables,
+        stranger,
+    }
+}
+
+/// Every type that implements `Node`, through both fields that take an id of any type.
+fn nodes(schema: &Schema) -> Vec<Case> {
+    let by_type = |of: String| {
+        let thing = format!("${of}");
+        [
+            case(
+                &format!("node: {of}"),
+                &format!("query($id: ID!) {{ node(id: $id) {{ id ... on {of} {{ *{of} }} }} }}"),
+                json!({ "id": thing }),
+                Outcome::NotFound,
+            ),
+            case(
+                &format!("nodes: {of}"),
+                &format!(
+                    "query($ids: [ID!]!) {{ nodes(ids: $ids) {{ id ... on {of} {{ *{of} }} }} }}"
+                ),
+                json!({ "ids": [thing, thing] }),
+                Outcome::NotFound,
+            ),
+        ]
+    };
+    schema.nodes().into_iter().flat_map(by_type).collect()
+}
+
+fn queries() -> Vec<Case> {
+    use Outcome::{AsBefore, NotFound, Own, Refused};
+    let own = |titles: &[&str], total: usize| {
+        let nodes: Vec<Value> = titles
+            .iter()
+            .map(|title| json!({ "title": title }))
+            .collect();
+        Own(json!({ "viewer": { "conversations": { "totalCount": total, "nodes": nodes } } }))
+    };
+    vec![
+        case("viewer", "{ viewer { *Viewer } }", json!({}), AsBefore),
+        case(
+            "viewer.conversation",
+            "query($id: ID!) { viewer { conversation(id: $id) { *Conversation } } }",
+            json!({ "id": "$Conversation" }),
+            NotFound,
+        ),
+        // Her cursor is a place in time, between their own two.
+        case(
+            "viewer.conversations(after)",
+            "query($after: String) { viewer { conversations(after: $after, first: 100) { totalCount nodes { title } } } }",
+            json!({ "after": "$Conversation cursor" }),
+            own(&["own older"], 2),
+        ),
+        case(
+            "viewer.conversations(before)",
+            "query($before: String) { viewer { conversations(before: $before, last: 100) { totalCount nodes { title } } } }",
+            json!({ "before": "$Conversation cursor" }),
+            own(&["own newer"], 2),
+        ),
+        case(
+            "viewer.conversations(after, orderBy)",
+            "query($after: String) { viewer { conversations(after: $after, orderBy: { field: CREATED_AT, direction: ASC }) \
+               { totalCount nodes { title } } } }",
+            json!({ "after": "$Conversation cursor by creation" }),
+            own(&["own newer"], 2),
+        ),
+        case(
+            "viewer.conversations(filter)",
+            "{ viewer { conversations(filter: { titleContains: \"secret\" }) { totalCount nodes { title } } } }",
+            json!({}),
+            own(&[], 0),
+        ),
+        // A history's cursor carries a mark of its conversation.
+        case(
+            "viewer.conversations.messages(after)",
+            "query($after: String) { viewer { conversations { nodes { messages(after: $after) { nodes { content } } } } } }",
+            json!({ "after": "$Message cursor" }),
+            Refused("BAD_USER_INPUT"),
+        ),
+        case(
+            "viewer.conversations.messages(before)",
+            "query($before: String) { viewer { conversations { nodes { messages(before: $before) { nodes { content } } } } } }",
+            json!({ "before": "$Message cursor" }),
+            Refused("BAD_USER_INPUT"),
+        ),
+        case("models", "{ models { *Model } }", json!({}), AsBefore),
+    ]
+}
+
+fn subscriptions() -> Vec<Case> {
+    let stream = "subscription($id: ID!) { messageStream(messageId: $id) { __typename \
+        ... on MessageChanged { *MessageChanged } ... on MessageDelta { *MessageDelta } \
+        ... on MessageFinished { *MessageFinished } } }";
+    ["$Message", "$running"]
+        .map(|message| {
+            case(
+                &format!("messageStream: {message}"),
+                stream,
+                json!({ "id": message }),
+                Outcome::NotFound,
+            )
+        })
+        .into()
+}
+
+/// Those that destroy last: the owner, too, runs each once.
+fn mutations() -> Vec<Case> {
+    use Outcome::{Allowed, NotFound, Own};
+    let start = "mutation($key: String) { startChat(input: { title: \"mine\", idempotencyKey: $key }) \
+        { conversation { title } } }";
+    let started = Own(json!({ "startChat": { "conversation": { "title": "mine" } } }));
+    let conversation = json!({ "id": "$Conversation" });
+    vec![
+        // Twice: the key is their own when they use it again, too.
+        case(
+            "startChat",
+            start,
+            json!({ "key": "$key" }),
+            started.clone(),
+        ),
+        case("startChat again", start, json!({ "key": "$key" }), started),
+        case(
+            "startChat: all of it",
+            "mutation { startChat(input: { title: \"mine\", message: \"hello\" }) { *StartChatPayload } }",
+            json!({}),
+            Allowed("own"),
+        ),
+        case(
+            "sendMessage",
+            "mutation($id: ID!) { sendMessage(input: { conversationId: $id, content: \"mine\" }) { *SendMessagePayload } }",
+            conversation.clone(),
+            NotFound,
+        ),
+        case(
+            "updateConversation",
+            "mutation($id: ID!) { updateConversation(input: { conversationId: $id, title: \"taken\" }) { *UpdateConversationPayload } }",
+            conversation.clone(),
+            NotFound,
+        ),
+        case(
+            "resetConversation",
+            "mutation($id: ID!) { resetConversation(input: { conversationId: $id }) { *ResetConversationPayload } }",
+            conversation.clone(),
+            NotFound,
+        ),
+        case(
+            "deleteConversation",
+            "mutation($id: ID!) { deleteConversation(input: { conversationId: $id }) { *DeleteConversationPayload } }",
+            conversation,
+            NotFound,
+        ),
+    ]
+}

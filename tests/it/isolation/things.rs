@@ -1,0 +1,181 @@
+//! The owner's things and the strangers', and how a case names them: a text that begins with `$`
+//! stands for the id or the cursor of a thing of hers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Row};
+use uuid::Uuid;
+
+use super::{
+    callers::Caller,
+    stage::{Credential, Stage},
+};
+use crate::support::{Writing, sql, text};
+
+/// In everything that she wrote. No answer but hers may hold it.
+pub const SECRET: &str = "the secret of the loquat";
+
+/// Her name, in her e-mail address too: for an admin's eyes and hers.
+pub const OWNER: &str = "alice";
+
+/// Her idempotency key.
+pub const KEY: &str = "her key";
+
+pub struct Things {
+    names: BTreeMap<&'static str, String>,
+    /// The reply that is being written; it would end with this.
+    _running: Writing,
+}
+
+impl Things {
+    /// Of everybody else: two conversations, with room for hers between them.
+    pub async fn of_strangers(stage: &Stage) {
+        for stranger in Caller::ALL.map(Caller::credential) {
+            if matches!(stranger, Credential::None) {
+                continue;
+            }
+            for title in ["own older", "own newer"] {
+                let document = "mutation($title: String) { startChat(input: { title: $title }) { conversation { id } } }";
+                stage
+                    .data(&stranger, document, json!({ "title": title }))
+                    .await;
+            }
+        }
+        sql(
+            &stage.test,
+            "update chat.conversations set created_at = created_at + interval '1 hour', \
+             last_active_at = last_active_at + interval '1 hour' where title = 'own newer'",
+        )
+        .await;
+    }
+
+    /// Hers: a conversation with a reply in it, and one whose reply is being written.
+    pub async fn of_owner(stage: &Stage) -> Self {
+        let owner = Credential::token(OWNER);
+        let mut names = BTreeMap::new();
+        let mut running = None;
+        for conversation in ["$Conversation", "$running conversation"] {
+            let document = "mutation($input: StartChatInput!) { startChat(input: $input) \
+                { conversation { id } userMessage { id } reply { id } } }";
+            let key = (conversation == "$Conversation").then_some(KEY);
+            let input = json!({
+                "title": SECRET, "systemPrompt": SECRET, "message": SECRET, "idempotencyKey": key,
+            });
+            let started = stage
+                .data(&owner, document, json!({ "input": input }))
+                .await;
+            let started = &started["startChat"];
+            names.insert(conversation, text(&started["conversation"]["id"]));
+            let reply = text(&started["reply"]["id"]);
+            let writing = stage.replica.desk.next().await;
+            writing.say(SECRET);
+            if key.is_none() {
+                names.insert("$running", reply);
+                running = Some(writing);
+                continue;
+            }
+            writing.finish();
+            stage.finished(&owner, &reply).await;
+            names.insert("$question", text(&started["userMessage"]["id"]));
+            names.insert("$Message", reply);
+        }
+        let document = "query($id: ID!) { viewer { id \
+            newest: conversations { edges { cursor } } \
+            oldest: conversations(orderBy: { field: CREATED_AT, direction: ASC }) { edges { cursor } } \
+            conversation(id: $id) { messages { edges { cursor } } } } }";
+        let found = stage
+            .data(&owner, document, json!({ "id": names["$Conversation"] }))
+            .await;
+        let viewer = &found["viewer"];
+        names.insert("$Viewer", text(&viewer["id"]));
+        names.insert("$key", KEY.to_owned());
+        for (name, list) in [
+            ("$Conversation cursor", &viewer["newest"]),
+            ("$Conversation cursor by creation", &viewer["oldest"]),
+            ("$Message cursor", &viewer["conversation"]["messages"]),
+        ] {
+            names.insert(name, text(&list["edges"][0]["cursor"]));
+        }
+        Self {
+            names,
+            _running: running.expect("the second"),
+        }
+    }
+
+    /// The variables of a case, with her things in them.
+    pub fn hers(&self, variables: &Value) -> Value {
+        replaced(variables, &|name| self.named(name).to_owned())
+    }
+
+    /// The same, about things that never were.
+    pub fn nobodys(&self, variables: &Value) -> Value {
+        replaced(variables, &|name| match self.named(name).split_once('_') {
+            Some((prefix, digits)) if digits.len() == 22 => {
+                format!("{prefix}_AZ3r7gAAcACAAAAAAAAAAA")
+            }
+            _ => "AZ3r7gAAcACAAAAAAAAAAA".to_owned(),
+        })
+    }
+
+    fn named(&self, name: &str) -> &str {
+        let found = self.names.get(name);
+        found.unwrap_or_else(|| panic!("the owner has nothing that is called {name}"))
+    }
+
+    /// As the database knows them.
+    fn ids(&self) -> BTreeSet<Uuid> {
+        let ids = self.names.values().filter_map(|name| name.split_once('_'));
+        ids.filter_map(|(_, digits)| BASE64_URL_SAFE_NO_PAD.decode(digits).ok())
+            .filter_map(|bytes| Uuid::from_slice(&bytes).ok())
+            .collect()
+    }
+
+    /// All that the database holds of her, and whatever else there refers to it.
+    pub async fn dump(&self, stage: &Stage) -> Vec<String> {
+        // What changes while nobody does anything to her things.
+        const RESTLESS: &str = "array['lease_expires_at', 'last_active_at', 'last_used_at']";
+        let viewer = Uuid::from_slice(
+            &BASE64_URL_SAFE_NO_PAD
+                .decode(&self.named("$Viewer")["viewer_".len()..])
+                .expect("digits"),
+        )
+        .expect("an id");
+        let ids = self.ids();
+        let mut connection = stage.test.superuser().await;
+        let tables: Vec<String> = sqlx::query_scalar(
+            "select distinct table_name::text from information_schema.columns \
+             where table_schema = 'chat' and column_name = 'user_id' order by 1",
+        )
+        .fetch_all(&mut connection)
+        .await
+        .expect("the catalogue");
+        let mut dump = Vec::new();
+        for table in tables {
+            let statement = format!(
+                "select user_id, (to_jsonb(t) - {RESTLESS})::text as row from chat.{table} t order by row"
+            );
+            let rows = sqlx::query(AssertSqlSafe(statement)).fetch_all(&mut connection);
+            for row in rows.await.expect("rows") {
+                let (user, row): (Uuid, String) = (row.get("user_id"), row.get("row"));
+                if user == viewer || ids.iter().any(|id| row.contains(&id.to_string())) {
+                    dump.push(format!("{table}: {row}"));
+                }
+            }
+        }
+        dump
+    }
+}
+
+fn replaced(value: &Value, of: &impl Fn(&str) -> String) -> Value {
+    match value {
+        Value::String(name) if name.starts_with('$') => Value::String(of(name)),
+        Value::Array(items) => items.iter().map(|item| replaced(item, of)).collect(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| (name.clone(), replaced(value, of)))
+            .collect(),
+        other => other.clone(),
+    }
+}
