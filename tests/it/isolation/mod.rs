@@ -41,7 +41,10 @@ fn every_field_and_every_id_of_the_schema_has_a_case() {
 }
 
 #[tokio::test]
-#[expect(clippy::print_stdout, reason = "the matrix is what this test is run for")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the matrix is what this test is run for"
+)]
 async fn nobody_reaches_what_is_not_theirs() {
     let scene = Scene::without(&[]).await;
     let report = scene.attempts().await;

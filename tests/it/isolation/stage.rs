@@ -47,7 +47,7 @@ impl Credential {
     }
 
     pub fn admin(user: &str) -> Self {
-        Self::Bearer(token(user, json!({ "loquat_admin": true })))
+        Self::Bearer(token(user, json!({ "admin": true })))
     }
 }
 

@@ -7,12 +7,13 @@ use loquat::{
     accounts::Accounts,
     auth::Authenticator,
     chat::{Chat, ChatError, FollowEvent, SendMessage, Sent, StartChat, Timing},
-    config::{ChatSettings, OfferedModels, ProviderSettings, Settings, Sources},
+    config::{
+        ChatSettings, ClaimRule, ClaimValue, OfferedModels, ProviderSettings, Settings, Sources,
+    },
     db::{Database, Viewer},
     lifecycle::Lifecycle,
     model::{ConversationId, Message, MessageId},
 };
-
 use serde_json::{Value, json};
 
 use super::{
@@ -122,7 +123,8 @@ impl Replica {
 
 const SECRET: &str = "a secret that signs the tokens of tests, and no others";
 
-/// A token that every replica believes, with these claims beside the usual ones.
+/// A token that every replica believes, with these claims beside the usual ones. `admin` makes an
+/// admin.
 pub fn token(user: &str, claims: Value) -> String {
     let now = Utc::now().timestamp();
     let mut token = json!({
@@ -140,7 +142,11 @@ pub fn token(user: &str, claims: Value) -> String {
 /// Those of a server that believes whoever knows its secret.
 fn accounts(database: &Database, lifecycle: &Lifecycle) -> Accounts {
     let sources = Sources::default().variable("JWT_SECRET_KEY", SECRET);
-    let settings = Settings::resolve(&sources).expect("usable settings");
+    let mut settings = Settings::resolve(&sources).expect("usable settings");
+    settings.issuers[0].admin = Some(ClaimRule {
+        claim: "admin".to_owned(),
+        value: ClaimValue::True,
+    });
     let authenticator = Authenticator::new(&settings, lifecycle).expect("an issuer");
     Accounts::new(authenticator, database.clone(), settings.jwt_leeway)
 }
