@@ -4,18 +4,19 @@
 //! a configured issuer has that name, no other is asked; only a token of no configured name is
 //! tried on the issuers that are configured without one.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use futures_util::future::join_all;
 use secrecy::ExposeSecret;
 
 use super::{
     AuthError, Credential, Identity, Reason,
+    cache::TokenCache,
     development::{self, DevelopmentKeyError},
     error::Check,
     gateway::Gateway,
     jwks::{self, Jwks},
-    jwt::Verifier,
+    jwt::{KeysUsed, Verified, Verifier},
     token::Token,
 };
 use crate::{
@@ -34,9 +35,18 @@ struct Trusted {
     /// One for each issuer, in the order of the configuration; in development without any, the one
     /// for this server's own key.
     verifiers: Vec<Verifier>,
+    /// What they have accepted.
+    accepted: TokenCache<Proof>,
     gateway: Option<Gateway>,
     /// Nobody vouches for anybody: names are believed.
     believes_names: bool,
+}
+
+/// Who has accepted a token: the place of the issuer in the configuration, and its keys.
+#[derive(Clone, Copy, Debug)]
+struct Proof {
+    judge: usize,
+    keys: KeysUsed,
 }
 
 /// The configuration does not say whom to trust. Each text names the setting and its mend.
@@ -109,6 +119,7 @@ impl Authenticator {
         Ok(Self {
             trusted: Arc::new(Trusted {
                 verifiers,
+                accepted: TokenCache::new(),
                 gateway,
                 believes_names,
             }),
@@ -116,16 +127,16 @@ impl Authenticator {
     }
 
     /// Waits for the network only where the token names a key that is not known yet.
-    pub async fn authenticate(&self, credential: &Credential) -> Result<Identity, AuthError> {
+    pub async fn authenticate(&self, credential: &Credential) -> Result<Arc<Identity>, AuthError> {
         match credential {
             Credential::Bearer(token) => self.verify(token.expose_secret()).await,
             Credential::ApiKey(_) => Err(Check::ApiKey.into()),
             Credential::Gateway { secret, user } => match &self.trusted.gateway {
-                Some(gateway) => Ok(gateway.identity(secret, user)?),
+                Some(gateway) => Ok(Arc::new(gateway.identity(secret, user)?)),
                 None => Err(Check::GatewayOff.into()),
             },
             Credential::DevelopmentUser(name) if self.trusted.believes_names => {
-                development::identity(name)
+                development::identity(name).map(Arc::new)
             }
             Credential::DevelopmentUser(_) => Err(Check::DevelopmentSignInOff.into()),
         }
@@ -149,38 +160,55 @@ impl Authenticator {
                     Ok(_) if verifier.issuer().is_some() => Err(Check::Issuer.into()),
                     Ok(_) => Err(Check::AnotherIssuers.into()),
                 };
-                let verdict = verdict.map_err(|error| match error {
-                    AuthError::Refused(reason) => reason,
-                    AuthError::Unavailable { .. } => Check::KeysUnavailable.into(),
-                });
+                let verdict = match verdict {
+                    Ok(verified) => Ok(verified.identity),
+                    Err(AuthError::Refused(reason)) => Err(reason),
+                    Err(AuthError::Unavailable { .. }) => Err(Check::KeysUnavailable.into()),
+                };
                 (verifier.name().to_owned(), verdict)
             }
         });
         join_all(verdicts).await
     }
 
+    /// What has been accepted before, on as good grounds; else what the issuers say now.
+    async fn verify(&self, text: &str) -> Result<Arc<Identity>, AuthError> {
+        let Trusted {
+            verifiers,
+            accepted,
+            ..
+        } = &*self.trusted;
+        let stands = |proof: &Proof| verifiers[proof.judge].still_uses(proof.keys);
+        if let Some(identity) = accepted.get(text, SystemTime::now(), stands) {
+            return Ok(identity);
+        }
+        let (judge, Verified { identity, keys }) = self.judge(&Token::read(text)?).await?;
+        let identity = Arc::new(identity);
+        accepted.insert(text, Arc::clone(&identity), Proof { judge, keys });
+        Ok(identity)
+    }
+
     /// The first issuer that accepts decides, and those that have the key at hand come first: a
     /// token of one must not send for the keys of another.
-    async fn verify(&self, token: &str) -> Result<Identity, AuthError> {
-        let token = Token::read(token)?;
-        let judges = self
-            .trusted
-            .verifiers
-            .iter()
-            .filter(|verifier| self.is_judge(verifier, &token));
+    async fn judge(&self, token: &Token<'_>) -> Result<(usize, Verified), AuthError> {
+        let verifiers = self.trusted.verifiers.iter().enumerate();
+        let judges = verifiers.filter(|(_, verifier)| self.is_judge(verifier, token));
         let mut refusals = Vec::new();
         let mut undecided = Vec::new();
-        for judge in judges {
-            match judge.verify_at_once(&token) {
-                Some(Ok(identity)) => return Ok(identity),
+        for (place, judge) in judges {
+            match judge.verify_at_once(token) {
+                Some(Ok(verified)) => return Ok((place, verified)),
                 Some(Err(check)) => refusals.push(Reason::of(check, judge.name())),
-                None => undecided.push(judge),
+                None => undecided.push((place, judge)),
             }
         }
         let mut retry_after = None;
-        for verdict in join_all(undecided.into_iter().map(|judge| judge.verify(&token))).await {
+        let verdicts = undecided
+            .into_iter()
+            .map(async |(place, judge)| Ok((place, judge.verify(token).await?)));
+        for verdict in join_all(verdicts).await {
             match verdict {
-                Ok(identity) => return Ok(identity),
+                Ok(verified) => return Ok(verified),
                 Err(AuthError::Refused(reason)) => refusals.push(reason),
                 Err(AuthError::Unavailable { retry_after: after }) => {
                     retry_after = retry_after.into_iter().chain([after]).min();

@@ -9,10 +9,11 @@ use std::time::Duration;
 pub enum AuthError {
     #[error("the credential was not accepted")]
     Refused(Reason),
-    /// The issuer's keys have never been fetched, so that no token can be judged.
+    /// The token may bear the signature of a key that cannot be known yet: none has ever been
+    /// fetched, or it is too soon to ask for this one. It concerns this token alone.
     #[error("sign-in is not possible right now")]
     Unavailable {
-        /// When the next attempt to fetch them is due; at least a second.
+        /// When the keys may be fetched again; at least a second.
         retry_after: Duration,
     },
 }

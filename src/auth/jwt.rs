@@ -10,7 +10,7 @@ use std::{
 };
 
 use jsonwebtoken::{
-    Algorithm, AlgorithmFamily, DecodingKey, Validation, decode,
+    Algorithm, AlgorithmFamily, DecodingKey, Validation, dangerous, decode,
     errors::{Error, ErrorKind},
 };
 use secrecy::ExposeSecret;
@@ -19,7 +19,7 @@ use super::{
     AuthError, Identity, Reason,
     claims::{ClaimRules, Claims},
     error::Check,
-    jwks::Jwks,
+    jwks::{Generation, Jwks, TrustedKeys},
     token::Token,
 };
 use crate::config::IssuerSettings;
@@ -32,6 +32,21 @@ pub(super) struct Verifier {
     /// What is accepted, and how it is checked: the library wants a rule for each kind of key.
     validations: HashMap<Algorithm, Validation>,
     rules: ClaimRules,
+}
+
+/// An identity, and the keys that vouch for it: what must not have changed for its token to be
+/// believed again.
+#[derive(Debug)]
+pub(super) struct Verified {
+    pub identity: Identity,
+    pub keys: KeysUsed,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum KeysUsed {
+    /// The same from the start to the end of the process.
+    Secrets,
+    Published(Generation),
 }
 
 impl Verifier {
@@ -62,27 +77,42 @@ impl Verifier {
         self.rules.issuer.as_deref()
     }
 
+    /// Whether these are still the keys, so that only time can have changed the verdict.
+    pub fn still_uses(&self, keys: KeysUsed) -> bool {
+        match (keys, &self.jwks) {
+            (KeysUsed::Secrets, _) => true,
+            (KeysUsed::Published(generation), Some(jwks)) => jwks.is_current(generation),
+            (KeysUsed::Published(_), None) => false,
+        }
+    }
+
     /// `None`: that takes a key which is not known yet.
-    pub fn verify_at_once(&self, token: &Token<'_>) -> Option<Result<Identity, Check>> {
+    pub fn verify_at_once(&self, token: &Token<'_>) -> Option<Result<Verified, Check>> {
         match self.keys(token) {
-            Ok(Keys::Secrets) => Some(self.judge(token, &self.secrets)),
+            Ok(Keys::Secrets) => Some(self.judge_by_secret(token)),
             Ok(Keys::Published(jwks)) => {
                 let keys = jwks.known(token.kid(), token.header.alg)?;
-                Some(self.judge(token, keys.candidates(token.kid(), token.header.alg)))
+                Some(self.judge_by_published(token, &keys))
             }
             Err(check) => Some(Err(check)),
         }
     }
 
     /// Waits for a fetch of the keys at most.
-    pub async fn verify(&self, token: &Token<'_>) -> Result<Identity, AuthError> {
+    pub async fn verify(&self, token: &Token<'_>) -> Result<Verified, AuthError> {
         let verdict = match self.keys(token) {
-            Ok(Keys::Secrets) => self.judge(token, &self.secrets),
-            Ok(Keys::Published(jwks)) => match jwks.keys_for(token.kid(), token.header.alg).await {
-                Ok(keys) => self.judge(token, keys.candidates(token.kid(), token.header.alg)),
-                Err(AuthError::Refused(_)) => Err(Check::UnknownKey),
-                Err(unavailable) => return Err(unavailable),
-            },
+            Ok(Keys::Secrets) => self.judge_by_secret(token),
+            Ok(Keys::Published(jwks)) => {
+                // Nobody goes and asks for the key of a token that no key could save.
+                match self.judge_unsigned(token) {
+                    Ok(()) => match jwks.keys_for(token.kid(), token.header.alg).await {
+                        Ok(keys) => self.judge_by_published(token, &keys),
+                        Err(AuthError::Refused(_)) => Err(Check::UnknownKey),
+                        Err(unavailable) => return Err(unavailable),
+                    },
+                    Err(check) => Err(check),
+                }
+            }
             Err(check) => Err(check),
         };
         verdict.map_err(|check| AuthError::Refused(Reason::of(check, self.name())))
@@ -101,6 +131,27 @@ impl Verifier {
             }
             _ => Err(Check::Algorithm),
         }
+    }
+
+    fn judge_by_secret(&self, token: &Token<'_>) -> Result<Verified, Check> {
+        Ok(Verified {
+            identity: self.judge(token, &self.secrets)?,
+            keys: KeysUsed::Secrets,
+        })
+    }
+
+    fn judge_by_published(&self, token: &Token<'_>, keys: &TrustedKeys) -> Result<Verified, Check> {
+        let candidates = keys.set.candidates(token.kid(), token.header.alg);
+        Ok(Verified {
+            identity: self.judge(token, candidates)?,
+            keys: KeysUsed::Published(keys.generation),
+        })
+    }
+
+    /// What its claims alone can be refused for, whoever signed it.
+    fn judge_unsigned(&self, token: &Token<'_>) -> Result<(), Check> {
+        let claims = dangerous::insecure_decode_claims(token.text).map_err(check)?;
+        self.rules.identity(&claims, SystemTime::now()).map(drop)
     }
 
     /// The first key whose signature it is decides.

@@ -7,6 +7,7 @@
 use std::time::SystemTime;
 
 mod authenticator;
+mod cache;
 mod claims;
 mod credential;
 mod development;
@@ -42,6 +43,13 @@ pub struct Identity {
     pub issued: Issued,
     /// When the proof runs out, leeway included. `None`: never (development names).
     pub expires_at: Option<SystemTime>,
+}
+
+impl Identity {
+    /// Whether its proof has not run out.
+    pub(crate) fn is_valid_at(&self, now: SystemTime) -> bool {
+        self.expires_at.is_none_or(|end| now < end)
+    }
 }
 
 /// When an issuer vouched for the user.

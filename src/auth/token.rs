@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::error::Check;
 
 /// Longer tokens are refused unread, in bytes.
-const MAX_TOKEN_BYTES: usize = 8 * 1024;
+pub(super) const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
 pub(super) struct Token<'a> {
     pub text: &'a str,

@@ -35,6 +35,11 @@ impl Fetcher {
     pub fn new(url: &Url) -> Result<Self, reqwest::Error> {
         let client = Client::builder()
             .redirect(Policy::none())
+            // The limit counts what is kept, so nothing may grow on its way here.
+            .no_gzip()
+            .no_brotli()
+            .no_deflate()
+            .no_zstd()
             .connect_timeout(CONNECT_TIME_LIMIT)
             .user_agent(concat!("loquat/", env!("CARGO_PKG_VERSION")));
         let client = match is_loopback(url) {
@@ -58,6 +63,12 @@ impl Fetcher {
             .map_err(without_url)?;
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status(response.status()));
+        }
+        if response
+            .content_length()
+            .is_some_and(|announced| announced > MAX_BYTES as u64)
+        {
+            return Err(FetchError::TooLong);
         }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(without_url)? {

@@ -34,10 +34,12 @@ struct PublicKey {
     key: DecodingKey,
 }
 
+/// The same keys, in whatever order: some issuers shuffle theirs.
 impl PartialEq for KeySet {
     fn eq(&self, other: &Self) -> bool {
-        let theirs = other.keys.iter().map(|key| &key.source);
-        self.keys.iter().map(|key| &key.source).eq(theirs)
+        let holds = |set: &Self, key: &PublicKey| set.keys.iter().any(|k| k.source == key.source);
+        self.keys.iter().all(|key| holds(other, key))
+            && other.keys.iter().all(|key| holds(self, key))
     }
 }
 

@@ -4,6 +4,11 @@
 //! token names a key that is not in it, though not oftener than a cool-down allows. All who wait
 //! share its one fetch. Keys that are known outlive an outage of the issuer, for as long as it
 //! lasts; a key that the issuer takes back is gone with the next fetch that succeeds.
+//!
+//! Invariant: a key counts as unknown only after a fetch that succeeded while somebody waited for
+//! it. In the cool-down, and where the fetch fails, nothing is known of a key that is not in the
+//! set: its issuer may have begun to sign with it this second. Whoever bears its token is told to
+//! come back, which concerns nobody else.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -43,12 +48,25 @@ pub(super) struct Jwks {
     wanted: Arc<Notify>,
 }
 
+/// A key set, for as long as the issuer publishes this one.
+#[derive(Clone, Debug)]
+pub(super) struct TrustedKeys {
+    pub set: Arc<KeySet>,
+    pub generation: Generation,
+}
+
+/// Counts the sets of one issuer: a fetch that brings the same keys again changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Generation(u64);
+
 #[derive(Clone, Debug)]
 struct State {
     /// The set of the last fetch that succeeded; `None` until one has.
-    keys: Option<Arc<KeySet>>,
+    keys: Option<TrustedKeys>,
     /// How many fetches have ended, well or not.
     attempts: u64,
+    /// Whether the newest of them has ended well.
+    is_fresh: bool,
     is_fetching: bool,
     /// When the next fetch is due of itself.
     due: Instant,
@@ -74,6 +92,7 @@ impl Jwks {
         let (sender, states) = watch::channel(State {
             keys: None,
             attempts: 0,
+            is_fresh: false,
             is_fetching: true,
             due: now,
             cooled_down: now,
@@ -88,9 +107,16 @@ impl Jwks {
     }
 
     /// A set with a key that may have signed a token of this header, if it is at hand.
-    pub fn known(&self, kid: Option<&str>, algorithm: Algorithm) -> Option<Arc<KeySet>> {
-        let keys = self.states.borrow().keys.clone()?;
-        keys.has_candidate(kid, algorithm).then_some(keys)
+    pub fn known(&self, kid: Option<&str>, algorithm: Algorithm) -> Option<TrustedKeys> {
+        let state = self.states.borrow();
+        state.fitting(kid, algorithm).cloned()
+    }
+
+    /// Whether what was verified with the keys of this generation would still be.
+    pub fn is_current(&self, generation: Generation) -> bool {
+        let state = self.states.borrow();
+        let keys = state.keys.as_ref();
+        keys.is_some_and(|keys| keys.generation == generation)
     }
 
     /// The same. Waits for a fetch at most.
@@ -98,37 +124,67 @@ impl Jwks {
         &self,
         kid: Option<&str>,
         algorithm: Algorithm,
-    ) -> Result<Arc<KeySet>, AuthError> {
+    ) -> Result<TrustedKeys, AuthError> {
         let mut states = self.states.clone();
         let seen = states.borrow_and_update().clone();
-        let now = Instant::now();
-        match seen.keys {
-            Some(keys) if keys.has_candidate(kid, algorithm) => return Ok(keys),
-            Some(_) if !seen.is_fetching && now < seen.cooled_down => {
-                return Err(Check::UnknownKey.into());
+        if let Some(keys) = seen.fitting(kid, algorithm) {
+            return Ok(keys.clone());
+        }
+        if !seen.is_fetching {
+            if Instant::now() < seen.next_chance() {
+                return Err(unavailable(&seen));
             }
-            None if !seen.is_fetching => return Err(unavailable(seen.due)),
-            Some(_) if !seen.is_fetching => self.wanted.notify_one(),
-            _ => {}
+            self.wanted.notify_one();
         }
         // The task is gone only when the process ends.
         let now = match states.wait_for(|now| now.attempts > seen.attempts).await {
             Ok(now) => now.clone(),
-            Err(_) => return Err(unavailable(seen.due)),
+            Err(_) => return Err(unavailable(&seen)),
         };
-        match now.keys {
-            Some(keys) if keys.has_candidate(kid, algorithm) => Ok(keys),
-            Some(_) => Err(Check::UnknownKey.into()),
-            None => Err(unavailable(now.due)),
+        match now.fitting(kid, algorithm) {
+            Some(keys) => Ok(keys.clone()),
+            None if now.is_fresh => Err(Check::UnknownKey.into()),
+            None => Err(unavailable(&now)),
         }
     }
 }
 
-fn unavailable(due: Instant) -> AuthError {
+impl State {
+    fn fitting(&self, kid: Option<&str>, algorithm: Algorithm) -> Option<&TrustedKeys> {
+        let keys = self.keys.as_ref();
+        keys.filter(|keys| keys.set.has_candidate(kid, algorithm))
+    }
+
+    /// When a key that is not in the set may come to be. Before any set is there, all wait for
+    /// one, and none can hurry it.
+    fn next_chance(&self) -> Instant {
+        match self.keys {
+            Some(_) => self.cooled_down.min(self.due),
+            None => self.due,
+        }
+    }
+}
+
+fn unavailable(state: &State) -> AuthError {
     AuthError::Unavailable {
-        retry_after: due
+        retry_after: state
+            .next_chance()
             .saturating_duration_since(Instant::now())
             .max(FIRST_RETRY),
+    }
+}
+
+impl TrustedKeys {
+    fn after(before: Option<&Self>, fetched: KeySet) -> Self {
+        let generation = match before {
+            Some(before) if *before.set == fetched => before.generation,
+            Some(before) => Generation(before.generation.0 + 1),
+            None => Generation(0),
+        };
+        Self {
+            set: Arc::new(fetched),
+            generation,
+        }
     }
 }
 
@@ -181,8 +237,9 @@ impl Keeper {
         let due = now + self.pause(failures);
         let mut cooled_down = now;
         self.states.send_modify(|state| {
+            state.is_fresh = keys.is_some();
             if let Some(keys) = keys {
-                state.keys = Some(Arc::new(keys));
+                state.keys = Some(TrustedKeys::after(state.keys.as_ref(), keys));
             }
             if was_wanted {
                 state.cooled_down = now + COOL_DOWN;
@@ -226,10 +283,13 @@ impl Keeper {
         match fetched {
             Err(error) if failures_before == 0 => tracing::warn!(
                 error = error as &dyn std::error::Error,
-                jwks.known_keys = state.keys.as_ref().map_or(0, |keys| keys.len()),
+                jwks.known_keys = state.keys.as_ref().map_or(0, |keys| keys.set.len()),
                 "could not fetch the key set of the issuer, it will be tried again"
             ),
-            Ok(keys) if failures_before > 0 || state.keys.as_deref() != Some(keys) => {
+            Ok(keys)
+                if failures_before > 0
+                    || state.keys.as_ref().is_none_or(|known| *known.set != *keys) =>
+            {
                 tracing::info!(
                     jwks.usable_keys = keys.len(),
                     jwks.skipped_keys = keys.skipped(),

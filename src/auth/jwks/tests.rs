@@ -8,13 +8,15 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use jsonwebtoken::Algorithm;
 use serde_json::json;
-use tokio::time::advance;
+use tokio::time::{Instant, advance};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     AuthError, COOL_DOWN, FETCH_TIME_LIMIT, FIRST_RETRY, FetchError, Jwks, KeySet, LONGEST_RETRY,
+    TrustedKeys,
 };
 
 const AGE: Duration = Duration::from_secs(300);
@@ -49,8 +51,12 @@ impl Issuer {
         self.fetches.load(Ordering::SeqCst)
     }
 
+    async fn ask(&self, kid: &str) -> Result<TrustedKeys, AuthError> {
+        self.jwks.keys_for(Some(kid), Algorithm::EdDSA).await
+    }
+
     async fn find(&self, kid: &str) -> &'static str {
-        match self.jwks.keys_for(Some(kid), Algorithm::EdDSA).await {
+        match self.ask(kid).await {
             Ok(_) => "found",
             Err(AuthError::Refused(_)) => "unknown",
             Err(AuthError::Unavailable { .. }) => "unavailable",
@@ -84,30 +90,71 @@ async fn pass(time: Duration) {
 async fn unknown_keys_cause_one_fetch_in_a_cool_down() {
     let issuer = Issuer::start(|_| Answer::Keys(&["a"]));
     assert_eq!(issuer.find("a").await, "found");
-    for n in 0..200 {
-        assert_eq!(issuer.find(&format!("x{n}")).await, "unknown");
+    assert_eq!(issuer.find("x").await, "unknown");
+    for n in 0..1_000 {
+        assert_eq!(issuer.find(&format!("x{n}")).await, "unavailable");
     }
     assert_eq!(issuer.fetches(), 2);
 
     pass(COOL_DOWN - Duration::from_millis(1)).await;
-    assert_eq!(issuer.find("x").await, "unknown");
+    assert_eq!(issuer.find("x").await, "unavailable");
     assert_eq!(issuer.fetches(), 2);
 
     pass(Duration::from_millis(1)).await;
     assert_eq!(issuer.find("x").await, "unknown");
-    assert_eq!(issuer.find("y").await, "unknown");
+    assert_eq!(issuer.find("y").await, "unavailable");
     assert_eq!(issuer.fetches(), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_appears_in_the_cool_down_is_found_after_it() {
+async fn a_key_that_appears_in_the_cool_down_is_found_when_its_bearer_was_told_to_come_back() {
     let issuer = Issuer::start(|n| Answer::Keys(if n < 3 { &["a"] } else { &["a", "b"] }));
     assert_eq!(issuer.find("a").await, "found");
-    assert_eq!(issuer.find("b").await, "unknown");
-    assert_eq!(issuer.find("b").await, "unknown");
-    pass(COOL_DOWN).await;
+    assert_eq!(issuer.find("stranger").await, "unknown");
+    pass(Duration::from_secs(4)).await;
+    let Err(AuthError::Unavailable { retry_after }) = issuer.ask("b").await else {
+        panic!("nothing is known of this key");
+    };
+    assert_eq!(retry_after, COOL_DOWN - Duration::from_secs(4));
+    assert_eq!(issuer.find("a").await, "found", "nobody else is kept out");
+    pass(retry_after).await;
     assert_eq!(issuer.find("b").await, "found");
     assert_eq!(issuer.fetches(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_at_once_share_one_fetch_and_its_answer() {
+    let issuer = Issuer::start(|_| Answer::Keys(&["a"]));
+    assert_eq!(issuer.find("a").await, "found");
+    let kids: Vec<_> = (0..1_000).map(|n| format!("x{n}")).collect();
+    let outcomes = join_all(kids.iter().map(|kid| issuer.find(kid))).await;
+    assert_eq!(outcomes, ["unknown"; 1_000]);
+    assert_eq!(issuer.fetches(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_generation_lasts_as_long_as_the_keys_are_the_same() {
+    let issuer = Issuer::start(|n| match n {
+        1 => Answer::Keys(&["a", "b"]),
+        2 => Answer::Keys(&["b", "a"]),
+        3 => Answer::Failure,
+        4 => Answer::Keys(&["a"]),
+        _ => Answer::Keys(&["a", "b"]),
+    });
+    let mut generation = issuer.ask("a").await.expect("a key").generation;
+    for (pause, has_changed) in [
+        (AGE, false),
+        (AGE, false),
+        (FIRST_RETRY, true),
+        (AGE, true),
+        (AGE, false),
+    ] {
+        pass(pause).await;
+        assert_eq!(issuer.jwks.is_current(generation), !has_changed);
+        generation = issuer.ask("a").await.expect("a key").generation;
+        assert!(issuer.jwks.is_current(generation));
+    }
+    assert_eq!(issuer.fetches(), 6);
 }
 
 #[tokio::test(start_paused = true)]
@@ -167,12 +214,37 @@ async fn retries_grow_rare_but_never_rarer_than_the_longest_wait() {
 async fn an_unknown_key_in_an_outage_asks_no_oftener_than_the_cool_down() {
     let issuer = Issuer::start(|n| match n {
         1 => Answer::Keys(&["a"]),
-        _ => Answer::Failure,
+        2 => Answer::Failure,
+        _ => Answer::Keys(&["a", "b"]),
     });
     assert_eq!(issuer.find("a").await, "found");
-    for n in 0..200 {
-        assert_eq!(issuer.find(&format!("x{n}")).await, "unknown");
+    for _ in 0..200 {
+        assert_eq!(issuer.find("b").await, "unavailable");
     }
     assert_eq!(issuer.fetches(), 2);
     assert_eq!(issuer.find("a").await, "found");
+    // The failure is soon mended of itself, whatever the cool-down.
+    let Err(AuthError::Unavailable { retry_after }) = issuer.ask("b").await else {
+        panic!("nothing is known of this key");
+    };
+    assert_eq!(retry_after, FIRST_RETRY);
+    pass(retry_after).await;
+    assert_eq!(issuer.find("b").await, "found");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_longer_than_one_fetch_may_take() {
+    let issuer = Issuer::start(|n| match n {
+        1 => Answer::Keys(&["a"]),
+        _ => Answer::Silence,
+    });
+    assert_eq!(issuer.find("a").await, "found");
+    let begin = Instant::now();
+    let late = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        (issuer.find("y").await, begin.elapsed())
+    };
+    let (early, late) = tokio::join!(issuer.find("x"), late);
+    assert_eq!(early, "unavailable");
+    assert_eq!(late, ("unavailable", FETCH_TIME_LIMIT));
 }

@@ -104,8 +104,12 @@ impl Backend for ChatBackend {
                 retry_after,
                 source,
             }) => {
-                let error = source.as_ref().map(|error| error as &dyn Error);
-                tracing::warn!(error, "nobody can be signed in");
+                match &source {
+                    Some(error) => {
+                        tracing::warn!(error = error as &dyn Error, "nobody can be signed in")
+                    }
+                    None => tracing::info!("a token could not be judged: its key is not known yet"),
+                }
                 Err(SignInError::Unavailable { retry_after })
             }
             Err(error @ accounts::SignInError::Database(_)) => {

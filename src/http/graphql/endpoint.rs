@@ -99,7 +99,7 @@ impl<B: Backend> Endpoint<B> {
                 SignInError::Refused => Failure::refused_credential(),
                 SignInError::Suspended => Failure::suspended(),
                 SignInError::Unavailable { retry_after } => Failure::unavailable(
-                    "Nobody can be signed in right now. Try again in a moment.",
+                    "You cannot be signed in right now. Try again in a moment.",
                     retry_after,
                 ),
             })
@@ -222,9 +222,11 @@ pub(super) fn address_of(extensions: &Extensions) -> Option<IpAddr> {
         .map(|ClientAddress(address)| *address)
 }
 
-/// A header or key is there and cannot be a credential; the text says which and why.
+/// A header or key is there and cannot be a credential. Why is for the log: whoever tries to get
+/// past the sign-in hears the same of everything.
 pub(super) fn unusable(error: &CredentialError) -> Failure {
-    Failure::unauthenticated(format!("The credential cannot be read: {error}."))
+    tracing::info!(reason = %error, "a credential was refused");
+    Failure::refused_credential()
 }
 
 fn select<'a>(

@@ -28,6 +28,7 @@ async fn sign_in(authenticator: &Authenticator, name: &str) -> Result<Identity, 
     authenticator
         .authenticate(&Credential::DevelopmentUser(name.to_owned()))
         .await
+        .map(std::sync::Arc::unwrap_or_clone)
 }
 
 #[tokio::test]

@@ -409,7 +409,10 @@ async fn every_hostile_token_is_refused_and_its_twin_is_accepted() {
         twin,
     } in cases
     {
-        let outcome = offer(&authenticator, hostile).await;
+        // Of each key that is not known, one server is asked for the first time.
+        let strict = Authenticator::new(&server.settings_with_secret(), &Lifecycle::new())
+            .expect("a usable configuration");
+        let outcome = offer(&strict, hostile).await;
         match &outcome {
             Err(error @ AuthError::Refused(_)) => {
                 assert_eq!(error.to_string(), "the credential was not accepted");
@@ -422,7 +425,6 @@ async fn every_hostile_token_is_refused_and_its_twin_is_accepted() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert!(server.requests() <= 3, "{} fetches", server.requests());
 }
 
 #[tokio::test]

@@ -1,6 +1,12 @@
 //! An issuer of tokens for tests: fixed keys, and tokens of any shape.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, crypto, jwk::Jwk};
@@ -128,10 +134,13 @@ impl TestKey {
     }
 }
 
+/// No two of the same make one token: what has been accepted once is not looked at again.
 pub fn good_claims() -> Value {
+    static MADE: AtomicU64 = AtomicU64::new(0);
     json!({
         "iss": ISSUER, "aud": AUDIENCE, "sub": "user-1",
         "iat": now(), "exp": now() + 600,
+        "jti": MADE.fetch_add(1, Ordering::Relaxed).to_string(),
     })
 }
 
@@ -193,6 +202,7 @@ pub async fn offer(
     authenticator
         .authenticate(&Credential::Bearer(SecretString::from(token.into())))
         .await
+        .map(Arc::unwrap_or_clone)
 }
 
 /// The reason that the log would name.
