@@ -71,7 +71,7 @@ comment on function chat.call_stack() is 'Who has called this, innermost first.'
 
 -- Append only, for everybody: grants and policies do not bind a superuser, and a setting could be
 -- set by anybody. Lets a change pass only if it is made by a statement of the function above, word
--- for word, that this function itself is running.
+-- for word, that this function itself executes.
 --
 -- The call stack tells, but as prose in the server's language, with the text of statements in it,
 -- which could imitate a stack. So the prose around a statement and around a function's name is

@@ -105,7 +105,12 @@ impl App {
             services,
             lifecycle,
         } = self;
-        lifecycle.spawn(server::serve(listener, services.router, lifecycle.clone()));
+        lifecycle.spawn(server::serve(
+            listener,
+            services.router,
+            settings.trusted_proxies.clone().into(),
+            lifecycle.clone(),
+        ));
         welcome::say(&settings, address, &host);
 
         signals.next().await;

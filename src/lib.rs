@@ -15,6 +15,8 @@ pub mod graphql;
 pub mod accounts;
 pub mod chat;
 
+pub mod audit;
+
 pub mod db;
 pub mod llm;
 

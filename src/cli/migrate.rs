@@ -28,7 +28,7 @@ pub(super) enum Migrate {
 /// Works on the configured database, or on the private one: beside a running server on that
 /// server's, otherwise on one that is started for the purpose.
 pub(super) fn run(settings: &Settings, action: &Migrate) -> Result<(), Failure> {
-    telemetry::init(&settings.log, LogOutput::Stderr);
+    telemetry::init(settings, LogOutput::Stderr)?;
     super::runtime()?.block_on(async {
         let host = DatabaseHost::reach(settings).await?;
         let outcome = apply(settings, host.url(), action).await;

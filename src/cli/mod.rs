@@ -19,6 +19,7 @@ use crate::{
     app::StartError,
     auth::MintError,
     config::{Settings, SettingsError, Sources},
+    telemetry::SecurityLogError,
 };
 
 use flags::Flags;
@@ -60,6 +61,8 @@ enum Failure {
     Start(#[from] StartError),
     #[error(transparent)]
     Token(#[from] MintError),
+    #[error(transparent)]
+    SecurityLog(#[from] SecurityLogError),
     #[error("{0}")]
     Unforeseen(anyhow::Error),
 }
@@ -67,7 +70,9 @@ enum Failure {
 impl Failure {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Settings(_) | Self::Start(_) | Self::Token(_) => ExitCode::from(2),
+            Self::Settings(_) | Self::Start(_) | Self::Token(_) | Self::SecurityLog(_) => {
+                ExitCode::from(2)
+            }
             Self::Unforeseen(_) => ExitCode::FAILURE,
         }
     }

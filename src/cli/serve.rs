@@ -7,7 +7,7 @@ use crate::{
 
 /// Runs the server until a signal ends it.
 pub(super) fn run(settings: Settings) -> Result<(), Failure> {
-    telemetry::init(&settings.log, LogOutput::Stdout);
+    telemetry::init(&settings, LogOutput::Stdout)?;
     let runtime = super::runtime()?;
     let outcome = runtime.block_on(serve(settings));
     // What still blocks a thread now is cut off with the process.

@@ -14,6 +14,7 @@ mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
 
@@ -41,6 +42,10 @@ pub struct Settings {
     pub chat: ChatSettings,
     /// `CORS_ORIGINS`: exact origins, as browsers send them.
     pub cors_origins: Vec<String>,
+    /// `LOQUAT_TRUSTED_PROXIES`: who may say in `X-Forwarded-For` where a request came from.
+    pub trusted_proxies: Vec<IpNet>,
+    /// `LOQUAT_AUDIT_RETENTION_DAYS`. `None`: for ever.
+    pub audit_retention: Option<Duration>,
     pub log: LogSettings,
     /// `LOQUAT_SHUTDOWN_GRACE_SECONDS`: how long running replies may take to finish at a stop.
     pub shutdown_grace: Duration,
@@ -60,6 +65,8 @@ pub struct LogSettings {
     pub filter: String,
     /// `LOQUAT_LOG_FORMAT`.
     pub format: LogFormat,
+    /// `LOQUAT_SECURITY_LOG`: a file of its own for what matters to security.
+    pub security: Option<PathBuf>,
 }
 
 impl LogSettings {

@@ -114,6 +114,12 @@ settings! {
 
     CORS_ORIGINS: "cors_origins", "CORS_ORIGINS",
         "Exact origins, comma-separated, whose pages may call the API; none by default";
+    TRUSTED_PROXIES: "trusted_proxies", "LOQUAT_TRUSTED_PROXIES",
+        "Addresses and ranges of proxies whose X-Forwarded-For is believed; none by default";
+    AUDIT_RETENTION_DAYS: "audit_retention_days", "LOQUAT_AUDIT_RETENTION_DAYS",
+        "How long the audit log is kept; for ever by default";
+    SECURITY_LOG: "security_log", "LOQUAT_SECURITY_LOG",
+        "A file for the security log; by default it is part of the other";
     LOG: "log", "LOQUAT_LOG" or "RUST_LOG",
         "What is logged, such as debug or info,loquat=debug; info by default";
     LOG_FORMAT: "log_format", "LOQUAT_LOG_FORMAT",

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 use url::Url;
@@ -47,6 +48,8 @@ impl Settings {
                 system_prompt: prose(sources, &names::SYSTEM_PROMPT)?,
             },
             cors_origins: cors_origins(sources)?,
+            trusted_proxies: trusted_proxies(sources)?,
+            audit_retention: audit_retention(sources)?,
             log: log(sources, environment)?,
             shutdown_grace: seconds(sources, &names::SHUTDOWN_GRACE_SECONDS, 0..=600, 20)?,
             origins: sources.origins(),
@@ -163,6 +166,39 @@ fn prose(
     }
 }
 
+fn trusted_proxies(sources: &Sources) -> Result<Vec<IpNet>, SettingsError> {
+    let Some(found) = sources.find(&names::TRUSTED_PROXIES) else {
+        return Ok(Vec::new());
+    };
+    list(&found.value)
+        .map(|item| {
+            network(item).ok_or_else(|| {
+                invalid(
+                    &found,
+                    format!(
+                        "`{item}` is not an address or a range of them, such as 10.0.0.1 or 10.0.0.0/8"
+                    ),
+                )
+            })
+        })
+        .collect()
+}
+
+fn network(written: &str) -> Option<IpNet> {
+    match written.parse::<IpAddr>() {
+        Ok(address) => Some(address.to_canonical().into()),
+        Err(_) => written.parse().ok(),
+    }
+}
+
+fn audit_retention(sources: &Sources) -> Result<Option<Duration>, SettingsError> {
+    if sources.find(&names::AUDIT_RETENTION_DAYS).is_none() {
+        return Ok(None);
+    }
+    let days: u64 = number(sources, &names::AUDIT_RETENTION_DAYS, 1..=36_500, 1)?;
+    Ok(Some(Duration::from_secs(days * 24 * 60 * 60)))
+}
+
 fn cors_origins(sources: &Sources) -> Result<Vec<String>, SettingsError> {
     let Some(found) = sources.find(&names::CORS_ORIGINS) else {
         return Ok(Vec::new());
@@ -202,5 +238,9 @@ fn log(sources: &Sources, environment: Environment) -> Result<LogSettings, Setti
         Environment::Development => LogFormat::Text,
         Environment::Production => LogFormat::Json,
     });
-    Ok(LogSettings { filter, format })
+    Ok(LogSettings {
+        filter,
+        format,
+        security: path(sources, &names::SECURITY_LOG),
+    })
 }

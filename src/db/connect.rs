@@ -104,7 +104,7 @@ impl Database {
     /// Opens a transaction across users.
     pub async fn system_tx(&self, reason: SystemReason) -> Result<SystemTx, DbError> {
         let pool = match reason {
-            SystemReason::SignIn | SystemReason::Health => &self.requests,
+            SystemReason::SignIn | SystemReason::Audit | SystemReason::Health => &self.requests,
             SystemReason::Tick
             | SystemReason::Recovery
             | SystemReason::Progress

@@ -39,6 +39,8 @@ pub enum SystemReason {
     Recovery,
     /// Subscribers follow replies that other processes write.
     Progress,
+    /// What was refused or failed is noted in the audit log.
+    Audit,
     /// Idempotency keys whose time is over are deleted.
     CleanUp,
     /// The health check asks whether the database answers.

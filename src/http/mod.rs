@@ -3,6 +3,7 @@
 //! Every route stands in the same shell: a request id and a log line, the guard that keeps
 //! development on loopback, CORS, and answers in JSON for whatever has no route.
 
+mod client_address;
 pub mod graphql;
 mod health;
 mod origin;

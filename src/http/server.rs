@@ -5,7 +5,7 @@
 //! handler that reads it. HTTP/1.1 alone: browsers speak HTTP/2 only over TLS, which ends at a
 //! proxy, and proxies come by HTTP/1.1.
 
-use std::{net::IpAddr, pin::pin, time::Duration};
+use std::{net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
 use http::Request;
@@ -14,12 +14,14 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use ipnet::IpNet;
 use tokio::{
     net::{TcpListener, TcpStream},
     time::sleep,
 };
 use tower::ServiceExt;
 
+use super::client_address::client_address;
 use crate::lifecycle::Lifecycle;
 
 /// How long a connection may wait for a request's headers, between requests too: longer than the
@@ -29,13 +31,19 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
 /// The pause after a failed accept: when file descriptors run out, some may come back.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Who is at the other end of the connection that a request came by.
+/// Where a request came from: the other end of its connection, or whom a proxy that is trusted
+/// asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
 
 /// Serves until the hard stop. Connections that are open then finish their request as tasks of
-/// the lifecycle.
-pub async fn serve(listener: TcpListener, router: Router, lifecycle: Lifecycle) {
+/// the lifecycle. What the trusted proxies say of where a request came from is believed.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    trusted_proxies: Arc<[IpNet]>,
+    lifecycle: Lifecycle,
+) {
     loop {
         let accepted = tokio::select! {
             () = lifecycle.hard_stop().cancelled() => return,
@@ -43,11 +51,11 @@ pub async fn serve(listener: TcpListener, router: Router, lifecycle: Lifecycle) 
         };
         match accepted {
             Ok((stream, peer)) => {
-                let client = ClientAddress(peer.ip().to_canonical());
                 lifecycle.spawn(connection(
                     stream,
-                    client,
+                    peer.ip(),
                     router.clone(),
+                    trusted_proxies.clone(),
                     lifecycle.clone(),
                 ));
             }
@@ -62,8 +70,9 @@ pub async fn serve(listener: TcpListener, router: Router, lifecycle: Lifecycle) 
 
 async fn connection(
     stream: TcpStream,
-    client: ClientAddress,
+    peer: IpAddr,
     router: Router,
+    trusted_proxies: Arc<[IpNet]>,
     lifecycle: Lifecycle,
 ) {
     // Deltas are small and must not wait for one another.
@@ -71,7 +80,8 @@ async fn connection(
         return;
     }
     let service = router.map_request(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(client);
+        let address = client_address(peer, request.headers(), &trusted_proxies);
+        request.extensions_mut().insert(ClientAddress(address));
         request
     });
     let mut serving = pin!(
@@ -119,7 +129,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let lifecycle = Lifecycle::new();
-        lifecycle.spawn(serve(listener, router, lifecycle.clone()));
+        lifecycle.spawn(serve(listener, router, Arc::default(), lifecycle.clone()));
         (address, lifecycle)
     }
 

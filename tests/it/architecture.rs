@@ -8,12 +8,13 @@ use std::{
 
 /// From the outside to the inside: a module may use those of later layers, and its own layer only
 /// where that is the last.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 8] = [
     &["cli"],
     &["app"],
     &["http"],
     &["graphql"],
     &["chat", "accounts"],
+    &["audit"],
     &["db", "llm"],
     &["auth", "model", "config", "lifecycle", "telemetry"],
 ];

@@ -116,6 +116,34 @@ fn the_file_takes_numbers_switches_and_lists() {
 }
 
 #[test]
+fn proxies_are_addresses_and_ranges_and_the_audit_log_is_kept_for_ever_unless_told() {
+    let quiet = settings(&[]);
+    assert!(quiet.trusted_proxies.is_empty());
+    assert_eq!(quiet.audit_retention, None);
+    assert_eq!(quiet.log.security, None);
+
+    let told = settings(&[
+        (
+            "LOQUAT_TRUSTED_PROXIES",
+            "10.0.0.1, fd00::/8,::ffff:192.0.2.1",
+        ),
+        ("LOQUAT_AUDIT_RETENTION_DAYS", "30"),
+        ("LOQUAT_SECURITY_LOG", "security.log"),
+    ]);
+    let proxies: Vec<_> = told
+        .trusted_proxies
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(proxies, ["10.0.0.1/32", "fd00::/8", "192.0.2.1/32"]);
+    assert_eq!(
+        told.audit_retention,
+        Some(Duration::from_secs(30 * 24 * 3600))
+    );
+    assert_eq!(told.log.security, Some("security.log".into()));
+}
+
+#[test]
 fn supabase_is_its_issuer_its_audience_and_whichever_keys_are_named() {
     use jsonwebtoken::Algorithm::{ES256, HS256, RS256};
 
@@ -407,6 +435,18 @@ fn each_wrong_variable_is_one_line_that_names_it_and_the_mend() {
         (
             &[("CORS_ORIGINS", "app.example.com")],
             "CORS_ORIGINS: `app.example.com` is not an exact origin, such as https://app.example.com",
+        ),
+        (
+            &[("LOQUAT_TRUSTED_PROXIES", "10.0.0.1, proxy.internal")],
+            "LOQUAT_TRUSTED_PROXIES: `proxy.internal` is not an address or a range of them, such as 10.0.0.1 or 10.0.0.0/8",
+        ),
+        (
+            &[("LOQUAT_TRUSTED_PROXIES", "10.0.0.0/33")],
+            "LOQUAT_TRUSTED_PROXIES: `10.0.0.0/33` is not an address or a range of them, such as 10.0.0.1 or 10.0.0.0/8",
+        ),
+        (
+            &[("LOQUAT_AUDIT_RETENTION_DAYS", "0")],
+            "LOQUAT_AUDIT_RETENTION_DAYS: `0` is not a whole number from 1 to 36500",
         ),
         (
             &[("RUST_LOG", "loquat=loud")],

@@ -126,6 +126,19 @@ async fn an_unknown_flag_is_refused() {
 }
 
 #[tokio::test]
+async fn a_security_log_that_cannot_be_written_is_refused() {
+    let line = Program::new(&[])
+        .variable("LOQUAT_SECURITY_LOG", "no/such/folder/security.log")
+        .refusal()
+        .await;
+    assert_eq!(
+        line,
+        "LOQUAT_SECURITY_LOG: cannot write to no/such/folder/security.log (No such file or directory \
+         (os error 2)); name a file that the server may write"
+    );
+}
+
+#[tokio::test]
 async fn a_port_that_is_taken_is_refused() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("bound").to_string();

@@ -115,7 +115,12 @@ impl Stage {
         let router = router(endpoint);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let serving = server::serve(listener, router.clone(), replica.lifecycle.clone());
+        let serving = server::serve(
+            listener,
+            router.clone(),
+            std::sync::Arc::default(),
+            replica.lifecycle.clone(),
+        );
         replica.lifecycle.spawn(serving);
         Self {
             test,

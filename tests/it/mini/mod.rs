@@ -5,6 +5,7 @@ mod socket;
 
 use std::{
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -152,7 +153,12 @@ impl Mini {
     pub async fn serve(&self) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let serving = server::serve(listener, self.router.clone(), self.lifecycle.clone());
+        let serving = server::serve(
+            listener,
+            self.router.clone(),
+            Arc::default(),
+            self.lifecycle.clone(),
+        );
         self.lifecycle.spawn(serving);
         address
     }
