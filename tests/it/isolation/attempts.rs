@@ -56,7 +56,7 @@ impl Scene {
                 }
             }
         }
-        let things = Things::of_owner(&stage).await;
+        let things = Things::of(&stage, OWNER).await;
         for floor in removed {
             stage.remove(*floor).await;
         }

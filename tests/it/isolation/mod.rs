@@ -7,9 +7,11 @@
 mod attempts;
 mod callers;
 mod cases;
+mod catalogue;
 mod floors;
 mod schema;
 mod stage;
+mod supabase;
 mod things;
 
 use std::collections::BTreeSet;

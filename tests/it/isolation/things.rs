@@ -51,9 +51,9 @@ impl Things {
         .await;
     }
 
-    /// Hers: a conversation with a reply in it, and one whose reply is being written.
-    pub async fn of_owner(stage: &Stage) -> Self {
-        let owner = Credential::token(OWNER);
+    /// A user's: a conversation with a reply in it, and one whose reply is being written.
+    pub async fn of(stage: &Stage, user: &str) -> Self {
+        let owner = Credential::token(user);
         let mut names = BTreeMap::new();
         let mut running = None;
         for conversation in ["$Conversation", "$running conversation"] {
