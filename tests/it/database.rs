@@ -11,8 +11,6 @@ use loquat::{
     db::{Database, NewConversation, NewMessage, Viewer, ViewerTx},
     model::{Conversation, ConversationId, Message, MessageId, MessageRole, MessageStatus},
 };
-use sqlx::{AssertSqlSafe, Connection, Row};
-use uuid::Uuid;
 
 use crate::support::{TestDatabase, identity, sign_in, sign_in_as};
 
@@ -58,194 +56,6 @@ async fn seen_by(database: &Database, viewer: &Viewer) -> i64 {
     count
 }
 
-#[tokio::test]
-async fn every_key_begins_with_the_owner_and_every_reference_carries_it() {
-    let test = TestDatabase::create().await;
-    test.open().await;
-    let mut connection = test.superuser().await;
-    let rows = sqlx::query(
-        "select c.conrelid::regclass::text as of, c.contype::text as kind, \
-           (select a.attname::text from pg_attribute a \
-            where a.attrelid = c.conrelid and a.attnum = c.conkey[1]) as first_column \
-         from pg_constraint c join pg_class t on t.oid = c.conrelid \
-         where t.relnamespace = 'chat'::regnamespace and c.contype in ('p', 'f') \
-           and t.relname not in ('migrations', 'server_keys')",
-    )
-    .fetch_all(&mut connection)
-    .await
-    .expect("the catalogue");
-    assert!(rows.len() >= 12, "the catalogue was read");
-    for row in rows {
-        let (of, kind, first): (String, String, String) =
-            (row.get("of"), row.get("kind"), row.get("first_column"));
-        assert_eq!(first, "user_id", "{of} has a key of kind {kind}");
-    }
-    let unguarded: i64 = sqlx::query_scalar(
-        "select count(*) from pg_class where relnamespace = 'chat'::regnamespace and relkind = 'r' \
-         and relname <> 'migrations' and not (relrowsecurity and relforcerowsecurity)",
-    )
-    .fetch_one(&mut connection)
-    .await
-    .expect("the catalogue");
-    assert_eq!(unguarded, 0, "every table has its policies forced");
-}
-
-#[tokio::test]
-async fn rows_are_hidden_even_where_the_sql_forgets_its_owner() {
-    let test = TestDatabase::create().await;
-    let database = test.open().await;
-    let (alice, bob) = (
-        sign_in(&database, "alice").await,
-        sign_in(&database, "bob").await,
-    );
-    conversation_of(&database, &alice, "secret").await;
-    conversation_of(&database, &bob, "own").await;
-
-    // What a viewer's transaction sets, by hand, and SQL without any owner in it.
-    let mut connection = test.superuser().await;
-    let mut tx = connection.begin().await.expect("a transaction");
-    sqlx::raw_sql(AssertSqlSafe(format!(
-        "set local role loquat_viewer; select set_config('loquat.user_id', '{}', true)",
-        bob.user_id()
-    )))
-    .execute(&mut *tx)
-    .await
-    .expect("the role");
-    let titles: Vec<String> = sqlx::query_scalar("select title from chat.conversations")
-        .fetch_all(&mut *tx)
-        .await
-        .expect("titles");
-    assert_eq!(titles, ["own"]);
-    let changed = sqlx::query("update chat.conversations set title = 'taken'")
-        .execute(&mut *tx)
-        .await
-        .expect("an update");
-    assert_eq!(changed.rows_affected(), 1);
-    let deleted = sqlx::query("delete from chat.conversations where title = 'secret'")
-        .execute(&mut *tx)
-        .await
-        .expect("a deletion");
-    assert_eq!(deleted.rows_affected(), 0);
-    let forged = sqlx::query(
-        "insert into chat.conversations (user_id, id, created_at, updated_at, last_active_at) \
-         values ($1, $2, now(), now(), now())",
-    )
-    .bind(alice.user_id().uuid())
-    .bind(Uuid::now_v7())
-    .execute(&mut *tx)
-    .await;
-    assert!(forged.is_err(), "a row for another user is refused");
-}
-
-#[tokio::test]
-async fn a_transaction_without_a_user_sees_nothing() {
-    let test = TestDatabase::create().await;
-    let database = test.open().await;
-    let alice = sign_in(&database, "alice").await;
-    conversation_of(&database, &alice, "secret").await;
-    let mut connection = test.superuser().await;
-    // Once with a setting that was never made, once with what is left of an earlier one.
-    for before in ["select 1", "select set_config('loquat.user_id', '', false)"] {
-        sqlx::raw_sql(AssertSqlSafe(before.to_owned()))
-            .execute(&mut connection)
-            .await
-            .expect("a setting");
-        let mut tx = connection.begin().await.expect("a transaction");
-        sqlx::raw_sql("set local role loquat_viewer")
-            .execute(&mut *tx)
-            .await
-            .expect("the role");
-        for table in [
-            "users",
-            "conversations",
-            "messages",
-            "replies",
-            "reply_chunks",
-            "idempotency_keys",
-        ] {
-            let count: i64 =
-                sqlx::query_scalar(AssertSqlSafe(format!("select count(*) from chat.{table}")))
-                    .fetch_one(&mut *tx)
-                    .await
-                    .expect("a count");
-            assert_eq!(count, 0, "{table}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn the_keys_refuse_a_message_in_another_users_conversation() {
-    let test = TestDatabase::create().await;
-    let database = test.open().await;
-    let (alice, bob) = (
-        sign_in(&database, "alice").await,
-        sign_in(&database, "bob").await,
-    );
-    let conversation = conversation_of(&database, &alice, "secret").await;
-    let mut tx = database.viewer_tx(&bob).await.expect("a transaction");
-    let refused = message_in(&mut tx, conversation.id)
-        .await
-        .expect_err("refused");
-    assert!(refused.contains("23503"), "by the foreign key: {refused}");
-
-    // And as a superuser, past row level security, the keys alone.
-    let mut connection = test.superuser().await;
-    let refused = sqlx::query(
-        "insert into chat.messages (user_id, id, conversation_id, active, position, role, content, \
-           status, created_at, completed_at) \
-         values ($1, $2, $3, true, 0, 'USER', 'x', 'COMPLETED', now(), now())",
-    )
-    .bind(bob.user_id().uuid())
-    .bind(Uuid::now_v7())
-    .bind(conversation.id.uuid())
-    .execute(&mut connection)
-    .await
-    .expect_err("refused");
-    assert_eq!(
-        refused.as_database_error().and_then(|error| error.code()),
-        Some("23503".into())
-    );
-}
-
-#[tokio::test]
-async fn the_system_can_read_no_text() {
-    let test = TestDatabase::create().await;
-    test.open().await;
-    let mut connection = test.superuser().await;
-    for query in [
-        "select content from chat.messages",
-        "select text from chat.reply_chunks",
-        "select title from chat.conversations",
-        "update chat.messages set content = ''",
-    ] {
-        let mut tx = connection.begin().await.expect("a transaction");
-        sqlx::raw_sql("set local role loquat_system")
-            .execute(&mut *tx)
-            .await
-            .expect("the role");
-        let refused = sqlx::raw_sql(AssertSqlSafe(query.to_owned()))
-            .execute(&mut *tx)
-            .await
-            .expect_err(query);
-        assert_eq!(
-            refused.as_database_error().and_then(|error| error.code()),
-            Some("42501".into()),
-            "{query}"
-        );
-    }
-    for table in ["users", "conversations", "messages", "replies"] {
-        let mut tx = connection.begin().await.expect("a transaction");
-        sqlx::raw_sql("set local role loquat_admin")
-            .execute(&mut *tx)
-            .await
-            .expect("the role");
-        let refused = sqlx::raw_sql(AssertSqlSafe(format!("select * from chat.{table}")))
-            .execute(&mut *tx)
-            .await;
-        assert!(refused.is_err(), "an admin reads chat.{table}");
-    }
-}
-
 /// Drops the future when it would be polled for the `polls`-th time and one more, which is to say
 /// at each of its awaits in turn. Whether it was done before.
 async fn cancelled_after<F: Future>(polls: usize, future: F) -> bool {
@@ -261,36 +71,63 @@ async fn cancelled_after<F: Future>(polls: usize, future: F) -> bool {
     .await
 }
 
-#[tokio::test]
-async fn no_cancellation_leaves_a_connection_inside_a_viewers_transaction() {
-    let test = TestDatabase::create().await;
-    // One connection, so that whatever is left of one user's transaction meets the next user.
-    let database = test.open_with(1).await;
-    let (alice, bob) = (
-        sign_in(&database, "alice").await,
-        sign_in(&database, "bob").await,
-    );
-    conversation_of(&database, &alice, "one").await;
-    conversation_of(&database, &alice, "two").await;
+/// The kinds of transaction that requests open.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Viewer,
+    System,
+}
 
-    let mut finished = 0;
-    for polls in 0..40 {
-        let work = async {
-            let mut tx = database.viewer_tx(&alice).await.expect("a transaction");
-            tx.count_conversations(&Default::default())
-                .await
-                .expect("a count");
-            message_in(&mut tx, ConversationId::new()).await.ok();
-            tx.commit().await.ok();
-        };
-        finished += usize::from(cancelled_after(polls, work).await);
-        assert_eq!(seen_by(&database, &bob).await, 0, "after {polls} polls");
-        assert_eq!(seen_by(&database, &alice).await, 2, "after {polls} polls");
+impl Kind {
+    /// One of them from its beginning to its end.
+    async fn work(self, database: &Database, viewer: &Viewer) {
+        match self {
+            Self::Viewer => {
+                let mut tx = database.viewer_tx(viewer).await.expect("a transaction");
+                tx.count_conversations(&Default::default())
+                    .await
+                    .expect("a count");
+                message_in(&mut tx, ConversationId::new()).await.ok();
+                tx.commit().await.ok();
+            }
+            Self::System => {
+                sign_in(database, "carol").await;
+            }
+        }
     }
-    assert!(
-        (1..40).contains(&finished),
-        "some were cut and some were not"
-    );
+}
+
+#[tokio::test]
+async fn no_cancellation_leaves_a_connection_inside_somebodys_transaction() {
+    for kind in [Kind::Viewer, Kind::System] {
+        let test = TestDatabase::create().await;
+        // One connection, so that whatever is left of one transaction meets the next user.
+        let database = test.open_with(1).await;
+        let (alice, bob) = (
+            sign_in(&database, "alice").await,
+            sign_in(&database, "bob").await,
+        );
+        conversation_of(&database, &alice, "one").await;
+        conversation_of(&database, &alice, "two").await;
+
+        let mut finished = 0;
+        for polls in 0..40 {
+            let work = kind.work(&database, &alice);
+            finished += usize::from(cancelled_after(polls, work).await);
+            assert_eq!(seen_by(&database, &bob).await, 0, "{kind:?}, {polls} polls");
+            assert_eq!(
+                seen_by(&database, &alice).await,
+                2,
+                "{kind:?}, {polls} polls"
+            );
+            // Whose transaction it was that was cut off is still somebody whom one can sign in.
+            sign_in(&database, "bob").await;
+        }
+        assert!(
+            (1..40).contains(&finished),
+            "{kind:?}: some were cut and some were not"
+        );
+    }
 }
 
 #[tokio::test]
@@ -336,40 +173,6 @@ async fn hostile_claims_are_text_and_nothing_else() {
         .await
         .expect("the schema still stands");
     assert_eq!(users, 5);
-}
-
-#[tokio::test]
-async fn supabase_policies_see_the_claims_of_the_token() {
-    let test = TestDatabase::create().await;
-    let database = test.open().await;
-    let mut connection = test.superuser().await;
-    // What Supabase's auth.uid() and auth.role() read.
-    sqlx::raw_sql(
-        "create schema auth; grant usage on schema auth to public; \
-         create function auth.uid() returns text language sql stable as \
-           $$ select current_setting('request.jwt.claims', true)::jsonb ->> 'sub' $$; \
-         create policy only_bob on chat.conversations as restrictive to loquat_viewer \
-           using (auth.uid() = 'bob') with check (auth.uid() = 'bob')",
-    )
-    .execute(&mut connection)
-    .await
-    .expect("a policy");
-    let (alice, bob) = (
-        sign_in(&database, "alice").await,
-        sign_in(&database, "bob").await,
-    );
-    conversation_of(&database, &bob, "own").await;
-    assert_eq!(seen_by(&database, &bob).await, 1);
-    let mut tx = database.viewer_tx(&alice).await.expect("a transaction");
-    let refused = tx
-        .insert_conversation(&NewConversation {
-            id: ConversationId::new(),
-            title: None,
-            system_prompt: None,
-            model: None,
-        })
-        .await;
-    assert!(refused.is_err(), "the policy of the database's owner holds");
 }
 
 #[tokio::test]
