@@ -1,5 +1,5 @@
 //! Where a credential stands: in the headers of a request, or in the payload with which a
-//! WebSocket begins.
+//! WebSocket begins. Never in a URL, which logs and histories keep.
 //!
 //! Invariant: an error names the header or key at fault and never repeats what it held.
 
@@ -30,6 +30,16 @@ pub enum CredentialError {
     Repeated(&'static str),
     #[error("Authorization and X-User-Id are both given: send one of them")]
     Both,
+    #[error("Authorization and X-Gateway-Secret are both given: send one of them")]
+    GatewayAndToken,
+    #[error("X-Gateway-Secret needs X-User-Id beside it")]
+    GatewayWithoutUser,
+    #[error("X-Gateway-Secret is a header of the handshake: the payload must bring no credential")]
+    GatewayAndPayload,
+    #[error("X-Gateway-Secret must be a header of the handshake, not part of a payload")]
+    GatewayInPayload,
+    #[error("{0} stands in the URL, which logs keep: send it in a header")]
+    InUrl(&'static str),
     #[error("Authorization must read: Bearer, a space, the token")]
     Scheme,
     #[error("{0} is empty")]
@@ -45,30 +55,87 @@ pub enum CredentialError {
 }
 
 const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
+const GATEWAY_SECRET: HeaderName = HeaderName::from_static("x-gateway-secret");
 
 const AUTHORIZATION_NAME: &str = "Authorization";
 const TOKEN_NAME: &str = "token";
 const USER_ID_NAME: &str = "X-User-Id";
+const GATEWAY_SECRET_NAME: &str = "X-Gateway-Secret";
+
+/// What people and libraries call a credential that they put into a URL, in any case of letters.
+const QUERY_NAMES: [&str; 12] = [
+    "access_token",
+    "api_key",
+    "api-key",
+    "apikey",
+    "auth_token",
+    "authorization",
+    "bearer",
+    "id_token",
+    "jwt",
+    "token",
+    "x-gateway-secret",
+    "x-user-id",
+];
 
 /// `None`: the request offers nothing.
 pub fn credential_from_headers(headers: &HeaderMap) -> Result<Option<Credential>, CredentialError> {
     let authorization = only(headers, &AUTHORIZATION, AUTHORIZATION_NAME)?;
     let user_id = only(headers, &USER_ID, USER_ID_NAME)?;
-    match (authorization, user_id) {
-        (None, None) => Ok(None),
-        (Some(_), Some(_)) => Err(CredentialError::Both),
-        (Some(value), None) => bearer(value).map(Some),
-        (None, Some(value)) => development_user(value).map(Some),
+    let gateway_secret = only(headers, &GATEWAY_SECRET, GATEWAY_SECRET_NAME)?;
+    match (authorization, gateway_secret, user_id) {
+        (None, None, None) => Ok(None),
+        (Some(_), Some(_), _) => Err(CredentialError::GatewayAndToken),
+        (Some(_), None, Some(_)) => Err(CredentialError::Both),
+        (Some(value), None, None) => bearer(value).map(Some),
+        (None, Some(secret), Some(name)) => gateway(secret, name).map(Some),
+        (None, Some(_), None) => Err(CredentialError::GatewayWithoutUser),
+        (None, None, Some(name)) => user(name).map(|name| Some(Credential::DevelopmentUser(name))),
     }
 }
 
-/// The payload of `connection_init`, where clients put what they cannot put into headers:
-/// `authorization`, `token` or `X-User-Id`, in any case of letters, at the top or inside
-/// `headers`. A token may stand without its `Bearer`. A null counts as absent; the same value
-/// twice counts once.
+/// Refuses a request that carries a credential in its query string, whatever stands in its
+/// headers.
+pub fn no_credential_in_query(query: Option<&str>) -> Result<(), CredentialError> {
+    let names = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    for (name, _) in names {
+        if let Some(known) = QUERY_NAMES
+            .into_iter()
+            .find(|known| name.eq_ignore_ascii_case(known))
+        {
+            return Err(CredentialError::InUrl(known));
+        }
+    }
+    Ok(())
+}
+
+/// What a socket begins with: the credential in the payload of `connection_init`, else the one in
+/// the headers of the handshake. That of a gateway stands in the headers, alone.
 pub fn credential_from_connection_init(
+    headers: &HeaderMap,
     payload: &Value,
 ) -> Result<Option<Credential>, CredentialError> {
+    match credential_from_ping(headers, payload)? {
+        Some(credential) => Ok(Some(credential)),
+        None => credential_from_headers(headers),
+    }
+}
+
+/// The fresh credential in the payload of a ping, as in that of `connection_init`.
+pub fn credential_from_ping(
+    headers: &HeaderMap,
+    payload: &Value,
+) -> Result<Option<Credential>, CredentialError> {
+    match credential_from_payload(payload)? {
+        Some(_) if headers.contains_key(&GATEWAY_SECRET) => Err(CredentialError::GatewayAndPayload),
+        offered => Ok(offered),
+    }
+}
+
+/// Where clients of sockets put what they cannot put into headers: `authorization`, `token` or
+/// `X-User-Id`, in any case of letters, at the top or inside `headers`. A token may stand without
+/// its `Bearer`. A null counts as absent; the same value twice counts once.
+fn credential_from_payload(payload: &Value) -> Result<Option<Credential>, CredentialError> {
     let fields = match payload {
         Value::Null => return Ok(None),
         Value::Object(fields) => fields,
@@ -92,7 +159,7 @@ pub fn credential_from_connection_init(
             }
             value => bearer(value).map(Some),
         },
-        (None, Some(value)) => development_user(value).map(Some),
+        (None, Some(name)) => user(name).map(|name| Some(Credential::DevelopmentUser(name))),
     }
 }
 
@@ -105,6 +172,9 @@ struct Offered<'a> {
 impl<'a> Offered<'a> {
     fn read(&mut self, fields: &'a Map<String, Value>) -> Result<(), CredentialError> {
         for (key, value) in fields {
+            if key.eq_ignore_ascii_case(GATEWAY_SECRET_NAME) && !value.is_null() {
+                return Err(CredentialError::GatewayInPayload);
+            }
             let Some(name) = [AUTHORIZATION_NAME, TOKEN_NAME, USER_ID_NAME]
                 .into_iter()
                 .find(|name| key.eq_ignore_ascii_case(name))
@@ -173,7 +243,18 @@ fn token(token: &str, name: &'static str) -> Result<Credential, CredentialError>
     })
 }
 
-fn development_user(name: &str) -> Result<Credential, CredentialError> {
+fn gateway(secret: &str, name: &str) -> Result<Credential, CredentialError> {
+    let secret = secret.trim_matches([' ', '\t']);
+    if secret.is_empty() {
+        return Err(CredentialError::Empty(GATEWAY_SECRET_NAME));
+    }
+    Ok(Credential::Gateway {
+        secret: SecretString::from(secret),
+        user: user(name)?,
+    })
+}
+
+fn user(name: &str) -> Result<String, CredentialError> {
     let name = name.trim();
     if name.is_empty() {
         return Err(CredentialError::Empty(USER_ID_NAME));
@@ -181,5 +262,5 @@ fn development_user(name: &str) -> Result<Credential, CredentialError> {
     if name.chars().any(char::is_control) {
         return Err(CredentialError::Characters(USER_ID_NAME));
     }
-    Ok(Credential::DevelopmentUser(name.to_owned()))
+    Ok(name.to_owned())
 }

@@ -21,7 +21,7 @@ mod token;
 pub use authenticator::{AuthSetupError, Authenticator};
 pub use credential::{
     API_KEY_PREFIX, Credential, CredentialError, credential_from_connection_init,
-    credential_from_headers,
+    credential_from_headers, credential_from_ping, no_credential_in_query,
 };
 pub use error::{AuthError, Reason};
 pub use mint::{MintError, TokenRequest, mint};

@@ -20,13 +20,13 @@ use tokio::time::timeout;
 
 use super::{
     Backend, Endpoint,
-    endpoint::{Carrier, address_of},
+    endpoint::{Carrier, address_of, unusable},
     failure::{Failure, Kind},
     media::{self, Media},
     params::Params,
     respond::{self, Payload},
 };
-use crate::{graphql::ErrorCode, telemetry::RequestId};
+use crate::{auth::no_credential_in_query, graphql::ErrorCode, telemetry::RequestId};
 
 /// The largest body, in bytes.
 const MOST_BODY_BYTES: usize = 1 << 20;
@@ -76,6 +76,7 @@ async fn run<B: Backend>(
             "GraphQL is asked by GET or POST.",
         ));
     };
+    no_credential_in_query(parts.uri.query()).map_err(|error| unusable(&error))?;
     let session = endpoint
         .sign_in_by_headers(&parts.headers, address_of(&parts.extensions))
         .await?;

@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use loquat::auth::{
     Credential, CredentialError, credential_from_connection_init, credential_from_headers,
+    credential_from_ping, no_credential_in_query,
 };
 use proptest::prelude::{ProptestConfig, any, proptest};
 use secrecy::ExposeSecret;
@@ -38,11 +39,14 @@ fn outcome(result: Result<Option<Credential>, CredentialError>) -> String {
 
 const SCHEME: &str = "error: Authorization must read: Bearer, a space, the token";
 const BOTH: &str = "error: Authorization and X-User-Id are both given: send one of them";
+const GATEWAY_AND_TOKEN: &str =
+    "error: Authorization and X-Gateway-Secret are both given: send one of them";
 
 #[test]
 fn a_request_offers_one_well_formed_credential_or_is_told_what_is_wrong() {
     let authorization = "authorization";
     let user = "x-user-id";
+    let gateway = "x-gateway-secret";
     let cases: &[(Headers, &str)] = &[
         (&[], "nothing"),
         (&[("cookie", b"a=b")], "nothing"),
@@ -102,6 +106,39 @@ fn a_request_offers_one_well_formed_credential_or_is_told_what_is_wrong() {
         (
             &[(user, b"ada"), (user, b"bob")],
             "error: X-User-Id is given more than once",
+        ),
+        (&[(gateway, b"s"), (user, b"ada")], "gateway s user ada"),
+        (
+            &[(gateway, b" s "), (user, b" Ada L. ")],
+            "gateway s user Ada L.",
+        ),
+        (
+            &[(gateway, b"s")],
+            "error: X-Gateway-Secret needs X-User-Id beside it",
+        ),
+        (
+            &[(gateway, b""), (user, b"ada")],
+            "error: X-Gateway-Secret is empty",
+        ),
+        (
+            &[(gateway, b"s"), (user, b" ")],
+            "error: X-User-Id is empty",
+        ),
+        (
+            &[(gateway, b"s"), (gateway, b"s"), (user, b"ada")],
+            "error: X-Gateway-Secret is given more than once",
+        ),
+        (
+            &[(gateway, b"\xff"), (user, b"ada")],
+            "error: X-Gateway-Secret holds characters that it must not hold",
+        ),
+        (
+            &[(gateway, b"s"), (authorization, b"Bearer a")],
+            GATEWAY_AND_TOKEN,
+        ),
+        (
+            &[(gateway, b""), (authorization, b""), (user, b"ada")],
+            GATEWAY_AND_TOKEN,
         ),
         (&[(authorization, b"Bearer a"), (user, b"ada")], BOTH),
         (&[(authorization, b"Basic a"), (user, b"")], BOTH),
@@ -219,9 +256,95 @@ fn a_socket_offers_one_well_formed_credential_or_is_told_what_is_wrong() {
     ];
     for (payload, expected) in cases {
         assert_eq!(
-            outcome(credential_from_connection_init(payload)),
+            outcome(credential_from_connection_init(&HeaderMap::new(), payload)),
             *expected,
             "{payload}"
+        );
+    }
+}
+
+/// The secret of a gateway never meets a name that somebody else has written.
+#[test]
+fn a_gateway_speaks_for_a_socket_in_the_handshake_alone() {
+    let beside = "error: X-Gateway-Secret is a header of the handshake: \
+                  the payload must bring no credential";
+    let inside = "error: X-Gateway-Secret must be a header of the handshake, not part of a payload";
+    let both: Headers = &[("x-gateway-secret", b"s"), ("x-user-id", b"ada")];
+    let secret: Headers = &[("x-gateway-secret", b"s")];
+    let token: Headers = &[("authorization", b"Bearer a")];
+    let cases: &[(Headers, Value, &str)] = &[
+        (both, json!(null), "gateway s user ada"),
+        (
+            both,
+            json!({ "token": null, "locale": "de" }),
+            "gateway s user ada",
+        ),
+        (both, json!({ "token": "a" }), beside),
+        (both, json!({ "token": "loq_a" }), beside),
+        (both, json!({ "X-User-Id": "ada" }), beside),
+        (both, json!({ "X-User-Id": "eve" }), beside),
+        (secret, json!({ "X-User-Id": "eve" }), beside),
+        (
+            secret,
+            json!(null),
+            "error: X-Gateway-Secret needs X-User-Id beside it",
+        ),
+        (token, json!({ "X-Gateway-Secret": "s" }), inside),
+        (both, json!({ "x-gateway-secret": "s" }), inside),
+        (
+            &[],
+            json!({ "headers": { "X-Gateway-Secret": "s", "X-User-Id": "eve" } }),
+            inside,
+        ),
+        (&[], json!({ "X-GATEWAY-SECRET": 1, "token": "a" }), inside),
+        (token, json!({ "X-Gateway-Secret": null }), "token a"),
+        (token, json!({ "token": "b" }), "token b"),
+    ];
+    for (pairs, payload, expected) in cases {
+        let headers = headers(pairs);
+        assert_eq!(
+            outcome(credential_from_connection_init(&headers, payload)),
+            *expected,
+            "{pairs:?} {payload}"
+        );
+        if expected.starts_with("error: X-Gateway-Secret is") || *expected == inside {
+            assert_eq!(
+                outcome(credential_from_ping(&headers, payload)),
+                *expected,
+                "a ping"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_url_holds_no_credential() {
+    for query in [
+        None,
+        Some(""),
+        Some("query={viewer{id}}&variables={\"token\":1}&operationName=token"),
+        Some("tokens=1&mytoken=2&cursor=token"),
+    ] {
+        assert_eq!(no_credential_in_query(query), Ok(()), "{query:?}");
+    }
+    for (query, name) in [
+        ("access_token=se", "access_token"),
+        ("query=x&token=se", "token"),
+        ("TOKEN", "token"),
+        ("acce%73s_token=se", "access_token"),
+        ("Authorization=Bearer+se", "authorization"),
+        ("api_key=loq_se", "api_key"),
+        ("apiKey=loq_se", "apikey"),
+        ("jwt=se", "jwt"),
+        ("id_token=se", "id_token"),
+        ("X-User-Id=se", "x-user-id"),
+        ("x-gateway-secret=se", "x-gateway-secret"),
+    ] {
+        let error = no_credential_in_query(Some(query)).expect_err(query);
+        assert_eq!(error, CredentialError::InUrl(name));
+        assert_eq!(
+            error.to_string(),
+            format!("{name} stands in the URL, which logs keep: send it in a header")
         );
     }
 }
@@ -236,12 +359,13 @@ proptest! {
     ) {
         let marked = format!("se{value}cret-marker");
         let payload = json!({ "authorization": marked, "headers": { "x-user-id": value } });
-        if let Err(error) = credential_from_connection_init(&payload) {
+        if let Err(error) = credential_from_ping(&HeaderMap::new(), &payload) {
             assert!(!error.to_string().contains("cret-marker"));
         }
-        let _ = credential_from_connection_init(&json!({ "token": value }));
+        let _ = credential_from_ping(&HeaderMap::new(), &json!({ "token": value }));
+        let _ = no_credential_in_query(Some(&value));
         if let Ok(value) = HeaderValue::from_bytes(&bytes) {
-            for name in ["authorization", "x-user-id"] {
+            for name in ["authorization", "x-user-id", "x-gateway-secret"] {
                 let mut headers = HeaderMap::new();
                 headers.insert(HeaderName::from_static(name), value.clone());
                 let _ = credential_from_headers(&headers);

@@ -30,7 +30,7 @@ use super::{
     writer::{self, Outgoing},
 };
 use crate::{
-    auth::{credential_from_connection_init, credential_from_headers},
+    auth::{credential_from_connection_init, credential_from_ping},
     graphql::ErrorCode,
 };
 
@@ -206,13 +206,10 @@ impl<B: Backend> Connection<B> {
         if !matches!(self.phase, Phase::Opened { .. }) {
             return Err(Close::init_twice().into());
         }
-        let offered = credential_from_connection_init(payload)
-            .transpose()
-            .or_else(|| credential_from_headers(&self.headers).transpose());
-        let credential = match offered {
-            Some(Ok(credential)) => credential,
-            Some(Err(error)) => return Err(Close::of_sign_in(&unusable(&error)).into()),
-            None => {
+        let credential = match credential_from_connection_init(&self.headers, payload) {
+            Ok(Some(credential)) => credential,
+            Err(error) => return Err(Close::of_sign_in(&unusable(&error)).into()),
+            Ok(None) => {
                 return Err(
                     Close::forbidden("Sign in: connection_init carries no credential").into(),
                 );
@@ -234,7 +231,7 @@ impl<B: Backend> Connection<B> {
         }
         .into_message();
         let offered = match (&self.phase, &payload) {
-            (Phase::Open(_), Some(payload)) => credential_from_connection_init(payload),
+            (Phase::Open(_), Some(payload)) => credential_from_ping(&self.headers, payload),
             _ => Ok(None),
         };
         match offered {

@@ -14,11 +14,16 @@ use tracing::Instrument;
 use url::Url;
 
 use super::{
-    super::{Backend, Endpoint, endpoint::address_of, failure::Failure, single},
+    super::{
+        Backend, Endpoint,
+        endpoint::{address_of, unusable},
+        failure::Failure,
+        single,
+    },
     connection,
     protocol::{Close, SUBPROTOCOL},
 };
-use crate::{graphql::ErrorCode, telemetry::RequestId};
+use crate::{auth::no_credential_in_query, graphql::ErrorCode, telemetry::RequestId};
 
 /// The largest message, in bytes, as the largest body over HTTP.
 const MOST_MESSAGE_BYTES: usize = 1 << 20;
@@ -49,6 +54,9 @@ pub(in super::super) async fn accept<B: Backend>(
             ErrorCode::Forbidden,
             "Pages of this origin may not open a socket here: CORS_ORIGINS lists those that may.",
         ));
+    }
+    if let Err(error) = no_credential_in_query(parts.uri.query()) {
+        return single::plain_refusal(unusable(&error));
     }
     if endpoint.lifecycle.is_draining() {
         return single::plain_refusal(Failure::draining());
