@@ -26,6 +26,12 @@ pub enum SettingsError {
         key: String,
         meant: Option<&'static Setting>,
     },
+    #[error("{table}: unknown key `{key}`; {}", mend_in_table(*meant))]
+    UnknownIssuerKey {
+        table: Origin,
+        key: String,
+        meant: Option<&'static str>,
+    },
     #[error("{origin}: {problem}")]
     Invalid { origin: Origin, problem: String },
     #[error("{first} and {second} contradict each other: {mend}")]
@@ -45,6 +51,13 @@ fn at(line: Option<usize>) -> String {
 fn mend_of(meant: Option<&Setting>) -> String {
     match meant {
         Some(setting) => format!("the key is `{}`", setting.key),
+        None => "loquat.example.toml lists the keys".to_owned(),
+    }
+}
+
+fn mend_in_table(meant: Option<&str>) -> String {
+    match meant {
+        Some(meant) => format!("the key is `{meant}`"),
         None => "loquat.example.toml lists the keys".to_owned(),
     }
 }

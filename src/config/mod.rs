@@ -5,11 +5,12 @@
 //! contradicts another stops the start with one line that names it and the mend.
 
 mod error;
-mod issuer;
+mod issuers;
 pub mod names;
 mod provider;
 mod resolve;
 mod sources;
+mod tables;
 mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -21,6 +22,7 @@ use url::Url;
 pub use error::SettingsError;
 pub use names::Setting;
 pub use sources::{Origin, Origins, Sources};
+pub use tables::IssuerTable;
 
 /// What the server runs with. Whoever holds one may believe it: it has been checked.
 #[derive(Clone, Debug)]

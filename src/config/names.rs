@@ -71,24 +71,40 @@ settings! {
         "Believe this Supabase project's tokens";
     SUPABASE_JWT_SECRET: "supabase_jwt_secret", "SUPABASE_JWT_SECRET",
         "The Supabase project's legacy HS256 secret";
+    SUPABASE_PREVIOUS_JWT_SECRET: "supabase_previous_jwt_secret", "SUPABASE_PREVIOUS_JWT_SECRET",
+        "The secret before that, accepted as long as a rotation lasts";
     BETTER_AUTH_URL: "better_auth_url", "BETTER_AUTH_URL",
         "Believe the tokens of the Better Auth server with this base URL";
     JWT_SECRET_KEY: "jwt_secret_key", "JWT_SECRET_KEY",
         "Any other issuer's HS256 secret";
+    JWT_PREVIOUS_SECRET_KEY: "jwt_previous_secret_key", "JWT_PREVIOUS_SECRET_KEY",
+        "The secret before that, accepted as long as a rotation lasts";
     JWT_JWKS_URL: "jwt_jwks_url", "JWT_JWKS_URL",
         "Any other issuer's key set";
     JWT_ALGORITHM: "jwt_algorithm", "JWT_ALGORITHM",
-        "Accept only these of HS256, RS256, ES256, EdDSA, comma-separated";
+        "Accept only these algorithms, comma-separated, such as HS256,RS256";
     JWT_ISSUER: "jwt_issuer", "JWT_ISSUER",
         "The iss that tokens must have; not looked at by default";
     JWT_AUDIENCE: "jwt_audience", "JWT_AUDIENCE",
         "The aud that tokens must have; not looked at by default";
     JWT_USER_CLAIM: "jwt_user_claim", "JWT_USER_CLAIM",
         "The claim that names the user; sub by default";
+    JWT_EMAIL_CLAIM: "jwt_email_claim", "JWT_EMAIL_CLAIM",
+        "The claim that holds the user's e-mail address; email by default";
+    JWT_NAME_CLAIM: "jwt_name_claim", "JWT_NAME_CLAIM",
+        "The claim that holds the user's name; by default the usual ones, name first";
+    JWT_ADMIN_CLAIM: "jwt_admin_claim", "JWT_ADMIN_CLAIM",
+        "The claim that makes an admin, when it is true or the admin value; none by default";
+    JWT_ADMIN_VALUE: "jwt_admin_value", "JWT_ADMIN_VALUE",
+        "What the admin claim must be or, as a list, contain; true by default";
+    JWT_REQUIRED_CLAIMS: "jwt_required_claims", "JWT_REQUIRED_CLAIMS",
+        "What every token must say, comma-separated, such as org=acme,email_verified=true";
     JWT_LEEWAY_SECONDS: "jwt_leeway_seconds", "JWT_LEEWAY_SECONDS",
         "How far clocks may differ; 60 by default";
     JWKS_CACHE_SECONDS: "jwks_cache_seconds", "LOQUAT_JWKS_CACHE_SECONDS",
         "How long a key set is kept before it is fetched again; 300 by default";
+    GATEWAY_SECRET: "gateway_secret", "LOQUAT_GATEWAY_SECRET",
+        "In production: whoever bears it in X-Gateway-Secret may name the user in X-User-Id";
 
     OPENAI_API_KEY: "openai_api_key", "OPENAI_API_KEY",
         "The key for the model's server; local servers need none";
@@ -126,4 +142,66 @@ settings! {
         "text or json; text in development and json in production by default";
     SHUTDOWN_GRACE_SECONDS: "shutdown_grace_seconds", "LOQUAT_SHUTDOWN_GRACE_SECONDS",
         "How long running replies may take to finish at a stop; 20 by default";
+}
+
+/// The keys of an `[[issuers]]` table, in the order in which the example file shows them.
+pub mod issuer {
+    use super::Setting;
+
+    /// One key, and the setting that says the same of the one issuer that needs no table.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct IssuerKey {
+        pub key: &'static str,
+        pub setting: Option<&'static Setting>,
+    }
+
+    macro_rules! keys {
+        ($($name:ident: $key:literal $(like $setting:ident)?;)*) => {
+            $(pub const $name: IssuerKey = IssuerKey {
+                key: $key,
+                setting: keys!(@like $($setting)?),
+            };)*
+
+            pub const KEYS: &[IssuerKey] = &[$($name),*];
+        };
+        (@like) => { None };
+        (@like $setting:ident) => { Some(&super::$setting) };
+    }
+
+    keys! {
+        NAME: "name";
+        PRESET: "preset";
+        URL: "url";
+        ISSUER: "issuer" like JWT_ISSUER;
+        AUDIENCE: "audience" like JWT_AUDIENCE;
+        JWKS_URL: "jwks_url" like JWT_JWKS_URL;
+        SECRET: "secret" like JWT_SECRET_KEY;
+        SECRET_VARIABLE: "secret_variable";
+        PREVIOUS_SECRET: "previous_secret" like JWT_PREVIOUS_SECRET_KEY;
+        PREVIOUS_SECRET_VARIABLE: "previous_secret_variable";
+        ALGORITHMS: "algorithms" like JWT_ALGORITHM;
+        USER_CLAIM: "user_claim" like JWT_USER_CLAIM;
+        EMAIL_CLAIM: "email_claim" like JWT_EMAIL_CLAIM;
+        NAME_CLAIM: "name_claim" like JWT_NAME_CLAIM;
+        ADMIN_CLAIM: "admin_claim" like JWT_ADMIN_CLAIM;
+        ADMIN_VALUE: "admin_value" like JWT_ADMIN_VALUE;
+        REQUIRED_CLAIMS: "required_claims" like JWT_REQUIRED_CLAIMS;
+    }
+
+    impl IssuerKey {
+        pub fn named(key: &str) -> Option<Self> {
+            KEYS.iter().copied().find(|known| known.key == key)
+        }
+
+        /// The key that somebody meant who wrote the setting, or dashes.
+        pub fn meant(name: &str) -> Option<Self> {
+            let name = name.replace('-', "_");
+            KEYS.iter().copied().find(|known| {
+                known.key.eq_ignore_ascii_case(&name)
+                    || known
+                        .setting
+                        .is_some_and(|setting| setting.key.eq_ignore_ascii_case(&name))
+            })
+        }
+    }
 }

@@ -15,7 +15,7 @@ use url::Url;
 
 use super::{
     ChatSettings, DatabaseSettings, Environment, LogFormat, LogSettings, Settings, SettingsError,
-    issuer, names, provider,
+    issuers, names, provider,
     sources::{Found, Sources},
     values::{cors_origin, invalid, list, number, one_of},
 };
@@ -33,13 +33,28 @@ impl Settings {
         )?
         .unwrap_or(Environment::Development);
 
+        let bind = bind(sources, environment)?;
+        let database = database(sources)?;
+        let issuers = issuers::resolve(sources, environment)?;
+        let gateway_secret = issuers::gateway_secret(sources, environment)?;
+        if environment == Environment::Production && issuers.is_empty() && gateway_secret.is_none()
+        {
+            return Err(SettingsError::Incomplete {
+                origin: sources.origins().of(&names::ENVIRONMENT),
+                needs: "is production and needs an issuer: set SUPABASE_PROJECT_URL, \
+                        BETTER_AUTH_URL, JWT_JWKS_URL or JWT_SECRET_KEY, write an [[issuers]] \
+                        table into loquat.toml, or set LOQUAT_GATEWAY_SECRET"
+                    .to_owned(),
+            });
+        }
+
         Ok(Self {
             environment,
-            bind: bind(sources, environment)?,
+            bind,
             data_dir: path(sources, &names::DATA_DIR).unwrap_or_else(|| PathBuf::from("data")),
-            database: database(sources)?,
-            issuers: issuer::resolve(sources, environment)?,
-            gateway_secret: None,
+            database,
+            issuers,
+            gateway_secret,
             jwt_leeway: seconds(sources, &names::JWT_LEEWAY_SECONDS, 0..=600, 60)?,
             jwks_cache: seconds(sources, &names::JWKS_CACHE_SECONDS, 1..=86_400, 300)?,
             provider: provider::resolve(sources)?,

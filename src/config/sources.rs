@@ -6,11 +6,16 @@ use std::{
     ffi::OsString,
     fmt, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{
     error::SettingsError,
-    names::{self, SETTINGS, Setting},
+    names::{
+        self, SETTINGS, Setting,
+        issuer::{self, IssuerKey},
+    },
+    tables::{self, IssuerTable, TableValues},
 };
 
 /// The name of a setting as its user wrote it, and where.
@@ -26,6 +31,11 @@ pub enum Origin {
         file: String,
         key: &'static str,
     },
+    /// A key of an `[[issuers]]` table, or, without one, the table.
+    Table {
+        table: Arc<IssuerTable>,
+        key: Option<IssuerKey>,
+    },
     /// Nobody wrote it: the name by which it could be set.
     Default(&'static str),
 }
@@ -37,6 +47,11 @@ impl fmt::Display for Origin {
             Self::Variable(variable) | Self::Default(variable) => f.write_str(variable),
             Self::Dotenv { file, variable } => write!(f, "{variable} in {file}"),
             Self::File { file, key } => write!(f, "{key} in {file}"),
+            Self::Table { table, key: None } => write!(f, "{table}"),
+            Self::Table {
+                table,
+                key: Some(key),
+            } => write!(f, "{} in {table}", key.key),
         }
     }
 }
@@ -77,9 +92,11 @@ impl Origins {
 #[derive(Clone, Default)]
 pub struct Sources {
     flags: BTreeMap<&'static str, String>,
-    environment: BTreeMap<&'static str, String>,
-    dotenv: Vec<(&'static str, BTreeMap<&'static str, String>)>,
+    /// Others than the settings' own, too: a table may name one.
+    environment: BTreeMap<String, String>,
+    dotenv: Vec<(&'static str, BTreeMap<String, String>)>,
     file: Option<(String, BTreeMap<&'static str, String>)>,
+    issuers: Vec<(Arc<IssuerTable>, TableValues)>,
 }
 
 impl Sources {
@@ -91,7 +108,8 @@ impl Sources {
         };
         for variable in variables() {
             if let Some(value) = std::env::var_os(variable) {
-                sources = sources.os_variable(variable, value)?;
+                let value = utf8(value, || Origin::Variable(variable))?;
+                sources = sources.variable(variable, &value);
             }
         }
         for file in [".env.local", ".env"] {
@@ -114,14 +132,30 @@ impl Sources {
             ),
             None => return Ok(sources),
         };
-        match std::fs::read_to_string(&path) {
-            Ok(text) => sources.file(&path.display().to_string(), &text),
-            Err(source) => Err(SettingsError::UnreadableFile {
+        let text =
+            std::fs::read_to_string(&path).map_err(|source| SettingsError::UnreadableFile {
                 origin,
-                path,
+                path: path.clone(),
                 source,
-            }),
+            })?;
+        sources.file(&path.display().to_string(), &text)?.named()
+    }
+
+    /// Reads the variables of the environment that the tables name.
+    fn named(mut self) -> Result<Self, SettingsError> {
+        for (table, values) in &self.issuers {
+            for key in [issuer::SECRET_VARIABLE, issuer::PREVIOUS_SECRET_VARIABLE] {
+                let name = values.get(key.key).and_then(toml::Value::as_str);
+                let Some(name) = name.map(str::trim) else {
+                    continue;
+                };
+                if let Some(value) = std::env::var_os(name) {
+                    let value = utf8(value, || table.key(key))?;
+                    self.environment.insert(name.to_owned(), value);
+                }
+            }
         }
+        Ok(self)
     }
 
     pub fn flag(mut self, setting: &Setting, value: &str) -> Self {
@@ -129,22 +163,10 @@ impl Sources {
         self
     }
 
-    /// A variable of the environment; others than the settings' own are passed over.
+    /// A variable of the environment.
     pub fn variable(mut self, name: &str, value: &str) -> Self {
-        if let Some(variable) = variables().find(|variable| *variable == name) {
-            self.environment.insert(variable, value.to_owned());
-        }
+        self.environment.insert(name.to_owned(), value.to_owned());
         self
-    }
-
-    fn os_variable(self, name: &'static str, value: OsString) -> Result<Self, SettingsError> {
-        match value.into_string() {
-            Ok(value) => Ok(self.variable(name, &value)),
-            Err(_) => Err(SettingsError::Invalid {
-                origin: Origin::Variable(name),
-                problem: "is not UTF-8; write it in UTF-8".to_owned(),
-            }),
-        }
     }
 
     /// The text of a dotenv file, weaker than those given before.
@@ -157,9 +179,7 @@ impl Sources {
                 problem: "a line is not NAME=value; put quotes around a value that holds spaces"
                     .to_owned(),
             })?;
-            if let Some(variable) = variables().find(|variable| *variable == name) {
-                found.insert(variable, value);
-            }
+            found.insert(name, value);
         }
         self.dotenv.push((file, found));
         Ok(self)
@@ -178,6 +198,10 @@ impl Sources {
                 })?;
         let mut found = BTreeMap::new();
         for (key, value) in table {
+            if key == tables::ISSUERS {
+                self.issuers = tables::read(file, value)?;
+                continue;
+            }
             let setting = match Setting::by_key(&key) {
                 Some(setting) if setting.key != names::CONFIG.key => setting,
                 _ => {
@@ -210,6 +234,21 @@ impl Sources {
                 .filter_map(|setting| Some((setting.key, self.find(setting)?.origin)))
                 .collect(),
         }
+    }
+
+    /// The `[[issuers]]` tables.
+    pub(super) fn issuers(&self) -> &[(Arc<IssuerTable>, TableValues)] {
+        &self.issuers
+    }
+
+    /// The value of a variable that a table names: of the environment, else of the dotenv files.
+    pub(super) fn value_of(&self, variable: &str) -> Option<&str> {
+        let dotenv = self.dotenv.iter().map(|(_, found)| found);
+        [&self.environment]
+            .into_iter()
+            .chain(dotenv)
+            .find_map(|found| found.get(variable).filter(|value| !value.trim().is_empty()))
+            .map(String::as_str)
     }
 
     /// The strongest value of a setting. An empty one counts as not written.
@@ -251,6 +290,13 @@ impl Sources {
             },
         })
     }
+}
+
+fn utf8(value: OsString, origin: impl Fn() -> Origin) -> Result<String, SettingsError> {
+    value.into_string().map_err(|_| SettingsError::Invalid {
+        origin: origin(),
+        problem: "is not UTF-8; write it in UTF-8".to_owned(),
+    })
 }
 
 fn variables() -> impl Iterator<Item = &'static str> {

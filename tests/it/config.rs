@@ -1,12 +1,13 @@
 //! Settings, from what was written to what the server runs with, and every way to be wrong.
 
+mod issuers;
+
 use std::time::Duration;
 
 use loquat::config::{
     Environment, LogFormat, OfferedModels, Settings, SettingsError, Sources,
     names::{self, SETTINGS},
 };
-use secrecy::ExposeSecret;
 
 const SECRET: &str = "an-hs256-secret-of-more-than-32-bytes";
 
@@ -27,6 +28,15 @@ fn line(sources: Result<Sources, SettingsError>) -> String {
         .and_then(|sources| Settings::resolve(&sources))
         .expect_err("the settings are wrong")
         .to_string()
+}
+
+/// Each is wrong in its own words, on one line, and shows no secret.
+fn all_wrong(cases: &[(&[(&str, &str)], &str)]) {
+    for (pairs, expected) in cases {
+        let line = line(Ok(variables(pairs)));
+        assert_eq!(&line, expected);
+        assert!(!line.contains('\n') && !line.contains("hunter2"), "{line}");
+    }
 }
 
 #[test]
@@ -144,76 +154,6 @@ fn proxies_are_addresses_and_ranges_and_the_audit_log_is_kept_for_ever_unless_to
 }
 
 #[test]
-fn supabase_is_its_issuer_its_audience_and_whichever_keys_are_named() {
-    use jsonwebtoken::Algorithm::{ES256, HS256, RS256};
-
-    let both = settings(&[
-        ("SUPABASE_PROJECT_URL", "https://abc.supabase.co/"),
-        ("SUPABASE_JWT_SECRET", SECRET),
-    ])
-    .issuers
-    .remove(0);
-    assert_eq!(both.name, "supabase");
-    assert_eq!(
-        both.issuer.as_deref(),
-        Some("https://abc.supabase.co/auth/v1")
-    );
-    assert_eq!(both.audience.as_deref(), Some("authenticated"));
-    assert_eq!(both.user_claim, "sub");
-    assert_eq!(
-        both.jwks_url.expect("a key set").as_str(),
-        "https://abc.supabase.co/auth/v1/.well-known/jwks.json"
-    );
-    assert_eq!(both.algorithms, [HS256, ES256, RS256]);
-
-    let keys = settings(&[("SUPABASE_PROJECT_URL", "https://abc.supabase.co")])
-        .issuers
-        .remove(0);
-    assert_eq!(keys.algorithms, [ES256, RS256]);
-
-    let secret = settings(&[
-        ("SUPABASE_JWT_SECRET", SECRET),
-        ("JWT_SECRET_KEY", SECRET),
-        ("JWT_ALGORITHM", "HS256"),
-    ])
-    .issuers
-    .remove(0);
-    assert_eq!(secret.issuer, None);
-    assert_eq!(secret.algorithms, [HS256]);
-    assert_eq!(secret.secret.expect("a secret").expose_secret(), SECRET);
-}
-
-#[test]
-fn better_auth_is_its_url_its_key_set_and_ed25519() {
-    let issuer = settings(&[("BETTER_AUTH_URL", "https://app.example.com/")])
-        .issuers
-        .remove(0);
-
-    assert_eq!(issuer.name, "better-auth");
-    assert_eq!(issuer.issuer.as_deref(), Some("https://app.example.com"));
-    assert_eq!(issuer.audience, issuer.issuer);
-    assert_eq!(
-        issuer.jwks_url.expect("a key set").as_str(),
-        "https://app.example.com/api/auth/jwks"
-    );
-    assert_eq!(issuer.algorithms, [jsonwebtoken::Algorithm::EdDSA]);
-    assert!(issuer.secret.is_none());
-}
-
-#[test]
-fn a_django_secret_needs_nothing_but_the_name_of_its_user_claim() {
-    let issuer = settings(&[("JWT_SECRET_KEY", SECRET), ("JWT_USER_CLAIM", "user_id")])
-        .issuers
-        .remove(0);
-
-    assert_eq!(issuer.name, "jwt");
-    assert_eq!(issuer.issuer, None);
-    assert_eq!(issuer.audience, None);
-    assert_eq!(issuer.user_claim, "user_id");
-    assert_eq!(issuer.algorithms, [jsonwebtoken::Algorithm::HS256]);
-}
-
-#[test]
 fn a_key_alone_is_openai_and_a_local_server_names_its_model() {
     let openai = settings(&[("OPENAI_API_KEY", "sk-test")]).provider;
     assert_eq!(openai.default_model, "gpt-4.1-mini");
@@ -261,7 +201,7 @@ fn each_wrong_variable_is_one_line_that_names_it_and_the_mend() {
         ),
         (
             &[("ENVIRONMENT", "production")],
-            "ENVIRONMENT is production and needs an issuer: set SUPABASE_PROJECT_URL, BETTER_AUTH_URL, JWT_JWKS_URL or JWT_SECRET_KEY",
+            "ENVIRONMENT is production and needs an issuer: set SUPABASE_PROJECT_URL, BETTER_AUTH_URL, JWT_JWKS_URL or JWT_SECRET_KEY, write an [[issuers]] table into loquat.toml, or set LOQUAT_GATEWAY_SECRET",
         ),
         (
             &[("LOQUAT_BIND", "8000")],
@@ -297,89 +237,6 @@ fn each_wrong_variable_is_one_line_that_names_it_and_the_mend() {
         (
             &[("LOQUAT_DATABASE_STATEMENT_CACHE", "no")],
             "LOQUAT_DATABASE_STATEMENT_CACHE: `no` is not one of true, false",
-        ),
-        (
-            &[
-                ("SUPABASE_PROJECT_URL", "https://abc.supabase.co"),
-                ("BETTER_AUTH_URL", "https://app.example.com"),
-            ],
-            "SUPABASE_PROJECT_URL and BETTER_AUTH_URL contradict each other: each names an issuer; keep one of them",
-        ),
-        (
-            &[
-                (
-                    "SUPABASE_JWT_SECRET",
-                    "one-secret-of-more-than-32-bytes-hunter2",
-                ),
-                ("JWT_SECRET_KEY", "two-secret-of-more-than-32-bytes-hunter2"),
-            ],
-            "SUPABASE_JWT_SECRET and JWT_SECRET_KEY contradict each other: they are different secrets; keep the one that signs the tokens",
-        ),
-        (
-            &[
-                ("BETTER_AUTH_URL", "https://app.example.com"),
-                ("JWT_AUDIENCE", "mobile"),
-            ],
-            "BETTER_AUTH_URL and JWT_AUDIENCE contradict each other: remove one of them; the first names an issuer and sets this itself",
-        ),
-        (
-            &[
-                ("SUPABASE_PROJECT_URL", "https://abc.supabase.co"),
-                ("JWT_SECRET_KEY", SECRET),
-            ],
-            "SUPABASE_PROJECT_URL and JWT_SECRET_KEY contradict each other: remove one of them; the first names an issuer and sets this itself",
-        ),
-        (
-            &[("SUPABASE_PROJECT_URL", "abc.supabase.co")],
-            "SUPABASE_PROJECT_URL: is not a URL (relative URL without a base); write it as https://host or https://host/path",
-        ),
-        (
-            &[("JWT_ISSUER", "https://issuer.example.com")],
-            "JWT_ISSUER needs a key to check tokens with: set JWT_SECRET_KEY or JWT_JWKS_URL",
-        ),
-        (
-            &[("JWT_AUDIENCE", "chat")],
-            "JWT_AUDIENCE needs a key to check tokens with: set JWT_SECRET_KEY or JWT_JWKS_URL",
-        ),
-        (
-            &[("JWT_SECRET_KEY", SECRET), ("JWT_ALGORITHM", "none")],
-            "JWT_ALGORITHM: `none` is not one of HS256, RS256, ES256, EdDSA",
-        ),
-        (
-            &[("JWT_SECRET_KEY", SECRET), ("JWT_ALGORITHM", "RS256")],
-            "JWT_ALGORITHM: RS256 is checked with a key set that has such keys; set JWT_JWKS_URL, or choose HS256",
-        ),
-        (
-            &[
-                ("JWT_JWKS_URL", "https://issuer.example.com/jwks"),
-                ("JWT_ALGORITHM", "HS256"),
-            ],
-            "JWT_ALGORITHM: HS256 is checked with a secret; set JWT_SECRET_KEY, or choose an algorithm of the key set",
-        ),
-        (
-            &[(
-                "JWT_SECRET_KEY",
-                "-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----",
-            )],
-            "JWT_SECRET_KEY: is a PEM key, not a shared secret; publish the public key as a key set and name it in JWT_JWKS_URL",
-        ),
-        (
-            &[("ENVIRONMENT", "production"), ("JWT_SECRET_KEY", "hunter2")],
-            "JWT_SECRET_KEY: has 7 bytes, which can be guessed; production needs 32 or more, in the issuer and here",
-        ),
-        (
-            &[(
-                "JWT_JWKS_URL",
-                "https://user:hunter2@issuer.example.com/jwks",
-            )],
-            "JWT_JWKS_URL: must not hold a user name or a password; write it as https://host or https://host/path",
-        ),
-        (
-            &[
-                ("ENVIRONMENT", "production"),
-                ("BETTER_AUTH_URL", "http://app.example.com"),
-            ],
-            "BETTER_AUTH_URL: must be https in production, because the keys of the issuer come from there",
         ),
         (
             &[("JWT_LEEWAY_SECONDS", "a minute")],
@@ -461,11 +318,7 @@ fn each_wrong_variable_is_one_line_that_names_it_and_the_mend() {
             "LOQUAT_SHUTDOWN_GRACE_SECONDS: `20s` is not a whole number from 0 to 600",
         ),
     ];
-    for (pairs, expected) in cases {
-        let line = line(Ok(variables(pairs)));
-        assert_eq!(&line, expected);
-        assert!(!line.contains('\n') && !line.contains("hunter2"), "{line}");
-    }
+    all_wrong(cases);
 }
 
 #[test]
@@ -501,7 +354,7 @@ fn each_wrong_file_is_one_line_that_names_the_file_and_the_key() {
     );
     assert_eq!(
         file("environment = 'production'"),
-        "environment in loquat.toml is production and needs an issuer: set SUPABASE_PROJECT_URL, BETTER_AUTH_URL, JWT_JWKS_URL or JWT_SECRET_KEY"
+        "environment in loquat.toml is production and needs an issuer: set SUPABASE_PROJECT_URL, BETTER_AUTH_URL, JWT_JWKS_URL or JWT_SECRET_KEY, write an [[issuers]] table into loquat.toml, or set LOQUAT_GATEWAY_SECRET"
     );
 }
 
@@ -538,7 +391,8 @@ fn the_example_file_shows_every_key_and_is_a_right_file_once_uncommented() {
         .expect("the example can be read")
         .expect("the example, as it stands, changes nothing");
 
-    let shown: Vec<_> = example
+    let (settings, _) = example.split_once("# [[issuers]]").expect("a table");
+    let shown: Vec<_> = settings
         .lines()
         .filter_map(|line| line.strip_prefix("# ")?.split_once(" = "))
         .filter(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'))

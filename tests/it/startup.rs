@@ -91,7 +91,8 @@ async fn production_without_an_issuer_is_refused() {
     assert_eq!(
         line,
         "--environment is production and needs an issuer: set SUPABASE_PROJECT_URL, \
-         BETTER_AUTH_URL, JWT_JWKS_URL or JWT_SECRET_KEY"
+         BETTER_AUTH_URL, JWT_JWKS_URL or JWT_SECRET_KEY, write an [[issuers]] table into \
+         loquat.toml, or set LOQUAT_GATEWAY_SECRET"
     );
 }
 
