@@ -30,7 +30,9 @@ impl<'a> Token<'a> {
         }
         // `none` and whatever else is no algorithm of the library's ends here.
         let header = decode_header(text).map_err(|_| Check::Malformed)?;
-        if header.crit.is_some() {
+        // `b64` belongs into `crit` (RFC 7797, section 6); without it, two readers of one token
+        // could see two payloads.
+        if header.crit.is_some() || !matches!(header.extras.get("b64"), Ok(None | Some(true))) {
             return Err(Check::CriticalHeader);
         }
         if header.enc.is_some() || header.zip.is_some() {

@@ -7,3 +7,4 @@ mod issuer;
 mod jwks;
 mod jwks_server;
 mod presets;
+mod server;

@@ -118,9 +118,13 @@ impl TestKey {
             URL_SAFE_NO_PAD.encode(header),
             URL_SAFE_NO_PAD.encode(payload)
         );
-        let signature =
-            crypto::sign(message.as_bytes(), &self.key, self.algorithm).expect("a signature");
+        let signature = self.signature(&message);
         format!("{message}.{signature}")
+    }
+
+    /// As it stands in a token.
+    pub fn signature(&self, message: &str) -> String {
+        crypto::sign(message.as_bytes(), &self.key, self.algorithm).expect("a signature")
     }
 
     /// A token that every check of [`settings`] likes, changed by `header` and `claims`: a null
