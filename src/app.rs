@@ -163,7 +163,12 @@ impl Services {
             Timing::default(),
             lifecycle.clone(),
         );
-        let accounts = Accounts::new(authenticator, database.clone(), settings.jwt_leeway);
+        let accounts = Accounts::start(
+            authenticator,
+            database.clone(),
+            settings.jwt_leeway,
+            lifecycle,
+        );
         let guard = Guard::new(Limits::default(), &graphql::sdl());
         let endpoint = Endpoint::new(
             ChatBackend::new(chat.clone(), accounts),

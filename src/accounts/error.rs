@@ -15,6 +15,13 @@ pub enum AccountsError {
     /// The credential does not allow it; the text says what would.
     #[error("{0}")]
     Forbidden(&'static str),
+    /// `limit` is the limit's name, `value` what it allows.
+    #[error("{message}")]
+    LimitExceeded {
+        limit: &'static str,
+        value: usize,
+        message: &'static str,
+    },
     #[error(transparent)]
     Database(#[from] DbError),
 }

@@ -1,9 +1,12 @@
-//! A user's life: today, from a credential to a signed-in viewer.
+//! A user's life: from a credential to a signed-in viewer, the keys that they make for their
+//! programs, and what ends a session before its time.
 //!
 //! `auth` proves who somebody is, `db` keeps the row that stands for them; this is where the two
 //! meet. It must not know GraphQL or HTTP.
 
+mod api_keys;
 mod error;
+mod watch;
 
 use std::{
     net::IpAddr,
@@ -13,11 +16,16 @@ use std::{
 
 use crate::{
     auth::{AuthError, Authenticator, Credential},
-    db::{Database, DbError, SignIn, Viewer},
+    db::{Database, DbError, KeyRefusal, SignIn, Viewer},
+    lifecycle::Lifecycle,
     model::UserId,
 };
 
+pub use api_keys::{CreateApiKey, CreatedApiKey};
 pub use error::AccountsError;
+pub use watch::{Ended, Ending};
+
+use self::watch::Sessions;
 
 /// Signs users in. Clones are handles to the same.
 #[derive(Clone)]
@@ -26,6 +34,7 @@ pub struct Accounts {
     database: Database,
     /// How far an issuer's clock may differ from the database's.
     tolerance: Duration,
+    sessions: Arc<Sessions>,
 }
 
 /// A signed-in user, for as long as the credential holds.
@@ -35,16 +44,20 @@ pub struct Session {
     /// When the credential runs out, leeway included; `None`: never.
     pub expires_at: Option<SystemTime>,
     /// How the user proved who they are, as the audit log names it: `token:` and the issuer's
-    /// name.
+    /// name, or `api_key:` and the key's prefix.
     pub credential: Arc<str>,
     /// Where the request came from, as far as that is known.
     pub address: Option<IpAddr>,
+    /// Whoever serves the session for longer than one answer stops when this tells.
+    pub ended: Ended,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum SignInError {
     #[error("the credential was refused")]
     Refused(#[source] AuthError),
+    #[error("the API key was refused")]
+    KeyRefused(KeyRefusal),
     #[error("the credential is from before the deletion of its user")]
     Deleted,
     #[error("the user is suspended")]
@@ -60,15 +73,41 @@ pub enum SignInError {
     Database(DbError),
 }
 
+impl From<DbError> for SignInError {
+    fn from(error: DbError) -> Self {
+        if error.is_unavailable() {
+            Self::Unavailable {
+                retry_after: RETRY_AFTER,
+                source: Some(error),
+            }
+        } else {
+            Self::Database(error)
+        }
+    }
+}
+
 /// When to come back after the database was not there.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl Accounts {
-    pub fn new(authenticator: Authenticator, database: Database, tolerance: Duration) -> Self {
+    /// Looks for credentials that end before their time, as a task of the lifecycle.
+    pub fn start(
+        authenticator: Authenticator,
+        database: Database,
+        tolerance: Duration,
+        lifecycle: &Lifecycle,
+    ) -> Self {
+        let sessions = Arc::<Sessions>::default();
+        lifecycle.spawn(watch::watch_on(
+            database.clone(),
+            sessions.clone(),
+            lifecycle.clone(),
+        ));
         Self {
             authenticator,
             database,
             tolerance,
+            sessions,
         }
     }
 
@@ -78,6 +117,9 @@ impl Accounts {
         credential: &Credential,
         address: Option<IpAddr>,
     ) -> Result<Session, SignInError> {
+        if let Credential::ApiKey(secret) = credential {
+            return self.sign_in_by_key(secret, address).await;
+        }
         let identity = match self.authenticator.authenticate(credential).await {
             Ok(identity) => identity,
             Err(AuthError::Unavailable { retry_after }) => {
@@ -88,19 +130,13 @@ impl Accounts {
             }
             Err(refused) => return Err(SignInError::Refused(refused)),
         };
-        let viewer = match self.database.sign_in(&identity, self.tolerance).await {
-            Ok(SignIn::Viewer { viewer, .. }) => viewer,
-            Ok(SignIn::Suspended(user_id)) => return Err(SignInError::Suspended(user_id)),
-            Ok(SignIn::Deleted) => return Err(SignInError::Deleted),
-            Err(error) if error.is_unavailable() => {
-                return Err(SignInError::Unavailable {
-                    retry_after: RETRY_AFTER,
-                    source: Some(error),
-                });
-            }
-            Err(error) => return Err(SignInError::Database(error)),
+        let viewer = match self.database.sign_in(&identity, self.tolerance).await? {
+            SignIn::Viewer { viewer, .. } => viewer,
+            SignIn::Suspended(user_id) => return Err(SignInError::Suspended(user_id)),
+            SignIn::Deleted => return Err(SignInError::Deleted),
         };
         Ok(Session {
+            ended: self.sessions.register(viewer.user_id(), None),
             viewer,
             expires_at: identity.expires_at,
             credential: format!("token:{}", identity.issuer).into(),

@@ -1,6 +1,7 @@
 //! What users may write: lengths and characters. Each check names the argument that it refuses.
 
 use super::ChatError;
+use crate::model::{filled_text_problem, text_problem};
 
 /// The longest texts, in characters (Unicode code points).
 pub mod limits {
@@ -12,38 +13,14 @@ pub mod limits {
     pub const FILTER: usize = 255;
 }
 
-fn invalid(argument: &'static str, problem: impl Into<String>) -> ChatError {
-    ChatError::Invalid {
-        argument,
-        problem: problem.into(),
-    }
-}
-
 /// A text of at most `limit` characters that can be stored.
 pub fn check_text(argument: &'static str, text: &str, limit: usize) -> Result<(), ChatError> {
-    if text.contains('\0') {
-        return Err(invalid(argument, "must not hold the character U+0000"));
-    }
-    // A text of so few bytes cannot have more characters.
-    if text.len() > limit {
-        let length = text.chars().count();
-        if length > limit {
-            return Err(invalid(
-                argument,
-                format!("may have {limit} characters at most, and has {length}"),
-            ));
-        }
-    }
-    Ok(())
+    refused_for(argument, text_problem(text, limit))
 }
 
 /// The same, where an empty or blank text says nothing.
 pub fn check_filled(argument: &'static str, text: &str, limit: usize) -> Result<(), ChatError> {
-    check_text(argument, text, limit)?;
-    if text.trim().is_empty() {
-        return Err(invalid(argument, "must not be empty or blank"));
-    }
-    Ok(())
+    refused_for(argument, filled_text_problem(text, limit))
 }
 
 pub fn check_optional(
@@ -58,9 +35,17 @@ pub fn check_optional(
 pub fn check_key(key: Option<&str>) -> Result<(), ChatError> {
     let Some(key) = key else { return Ok(()) };
     if key.is_empty() {
-        return Err(invalid("idempotencyKey", "must have 1 to 255 characters"));
+        let problem = "must have 1 to 255 characters".to_owned();
+        return refused_for("idempotencyKey", Some(problem));
     }
     check_text("idempotencyKey", key, limits::IDEMPOTENCY_KEY)
+}
+
+fn refused_for(argument: &'static str, problem: Option<String>) -> Result<(), ChatError> {
+    match problem {
+        Some(problem) => Err(ChatError::Invalid { argument, problem }),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -108,6 +108,7 @@ impl Database {
             SystemReason::Tick
             | SystemReason::Recovery
             | SystemReason::Progress
+            | SystemReason::Endings
             | SystemReason::CleanUp => &self.engine,
         };
         SystemTx::begin(pool, reason).await

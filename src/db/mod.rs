@@ -9,6 +9,7 @@
 //! This folder knows rows and keys. It must not know GraphQL, providers or what a rule of the
 //! chat is.
 
+mod api_keys;
 mod audit_log;
 pub mod cluster;
 mod connect;
@@ -26,6 +27,7 @@ mod turns;
 mod users;
 mod viewer;
 
+pub use api_keys::{Endings, KeyHolder, KeyRefusal, KeySignIn, NewApiKey};
 pub use audit_log::AuditEventKey;
 pub use connect::{Database, DatabaseSetupError};
 pub use conversations::{ConversationChanges, ConversationKey, NewConversation};

@@ -41,6 +41,8 @@ pub enum SystemReason {
     Progress,
     /// What was refused or failed is noted in the audit log.
     Audit,
+    /// Credentials that ended before their time are looked for, to end what came in with them.
+    Endings,
     /// Idempotency keys whose time is over are deleted.
     CleanUp,
     /// The health check asks whether the database answers.
@@ -49,9 +51,15 @@ pub enum SystemReason {
 
 impl ViewerTx {
     pub(super) async fn begin(pool: &PgPool, viewer: &Viewer, turn: Turn) -> Result<Self, DbError> {
+        // The second lock on the scopes of API keys: whatever a resolver forgets, PostgreSQL refuses.
+        let mode = if viewer.access().write {
+            "read write"
+        } else {
+            "read only"
+        };
         // A UUID and hexadecimal digits: nothing in this text was written by anybody else.
         let statement = format!(
-            "begin; set local role loquat_viewer; set local statement_timeout = {STATEMENT_TIMEOUT_MS}; \
+            "begin {mode}; set local role loquat_viewer; set local statement_timeout = {STATEMENT_TIMEOUT_MS}; \
              set local idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS}; \
              select set_config('loquat.user_id', '{}', true), \
              set_config('request.jwt.claims', convert_from(decode('{}', 'hex'), 'UTF8'), true)",

@@ -17,7 +17,7 @@ use super::{
     },
 };
 use crate::{
-    accounts::Session,
+    accounts::{Accounts, Session},
     chat::Chat,
     db::{User, Viewer},
 };
@@ -112,6 +112,10 @@ pub fn request_context<'a>(context: &Context<'a>) -> Result<&'a RequestContext, 
     context
         .data_opt::<RequestContext>()
         .ok_or_else(ApiError::unauthenticated)
+}
+
+pub fn accounts<'a>(context: &Context<'a>) -> &'a Accounts {
+    context.data_unchecked::<Accounts>()
 }
 
 pub fn chat<'a>(context: &Context<'a>) -> &'a Chat {

@@ -11,8 +11,8 @@ use super::ApiError;
 use crate::{
     db::ConversationKey,
     model::{
-        ConversationFilter, ConversationId, ConversationOrder, ConversationOrderField, Direction,
-        Page, PageRequest, Slice,
+        ApiKeyId, ConversationFilter, ConversationId, ConversationOrder, ConversationOrderField,
+        Direction, Page, PageRequest, Slice,
     },
 };
 
@@ -189,6 +189,27 @@ impl List for MessageList {
     }
 }
 
+/// The viewer's API keys, the newest first.
+#[derive(Clone, Copy, Debug)]
+pub struct ApiKeyList;
+
+impl List for ApiKeyList {
+    /// Ids are made in the order of time.
+    type Key = ApiKeyId;
+
+    fn mark(&self) -> String {
+        "API keys".to_owned()
+    }
+
+    fn key_bytes(id: ApiKeyId) -> Vec<u8> {
+        id.uuid().as_bytes().to_vec()
+    }
+
+    fn key_from_bytes(bytes: &[u8]) -> Option<ApiKeyId> {
+        Uuid::from_slice(bytes).ok().map(ApiKeyId::from_uuid)
+    }
+}
+
 impl PageInfo {
     pub fn of<T>(page: &Page<T>, cursor: impl Fn(&T) -> String) -> Self {
         Self {
@@ -257,6 +278,7 @@ mod tests {
         let conversation_id = ConversationId::from_uuid(Uuid::nil());
         let messages = MessageList { conversation_id };
         assert_eq!(messages.mark(), format!("messages {conversation_id}"));
+        assert_eq!(ApiKeyList.mark(), "API keys");
         // The digest of the default list, as cursors that are out there begin.
         assert_eq!(
             mark_digest(&ConversationList::default()),

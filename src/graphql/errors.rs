@@ -144,6 +144,11 @@ impl From<AccountsError> for ApiError {
             AccountsError::NotFound(what) => Self::not_found(what),
             AccountsError::Invalid { argument, problem } => Self::bad_input(argument, &problem),
             AccountsError::Forbidden(message) => Self::forbidden(message),
+            AccountsError::LimitExceeded {
+                limit,
+                value,
+                message,
+            } => Self::limit_exceeded(limit, value, message),
             AccountsError::Database(error) => error.into(),
         }
     }

@@ -5,7 +5,7 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use uuid::Uuid;
 
 use super::ApiError;
-use crate::model::{ConversationId, MessageId, UserId};
+use crate::model::{ApiKeyId, ConversationId, MessageId, UserId};
 
 /// The types of nodes, as ids name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,16 +13,23 @@ pub enum NodeType {
     Viewer,
     Conversation,
     Message,
+    ApiKey,
 }
 
 impl NodeType {
-    const ALL: [Self; 3] = [Self::Viewer, Self::Conversation, Self::Message];
+    const ALL: [Self; 4] = [
+        Self::Viewer,
+        Self::Conversation,
+        Self::Message,
+        Self::ApiKey,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Viewer => "Viewer",
             Self::Conversation => "Conversation",
             Self::Message => "Message",
+            Self::ApiKey => "ApiKey",
         }
     }
 
@@ -31,6 +38,7 @@ impl NodeType {
             Self::Viewer => "viewer_",
             Self::Conversation => "conv_",
             Self::Message => "msg_",
+            Self::ApiKey => "key_",
         }
     }
 }
@@ -61,6 +69,7 @@ macro_rules! node_id {
 node_id!(UserId, Viewer);
 node_id!(ConversationId, Conversation);
 node_id!(MessageId, Message);
+node_id!(ApiKeyId, ApiKey);
 
 pub fn encode<I: NodeId>(id: I) -> ID {
     let digits = BASE64_URL_SAFE_NO_PAD.encode(id.uuid().as_bytes());

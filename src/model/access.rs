@@ -1,3 +1,5 @@
+use super::ApiKeyScope;
+
 /// What a credential allows, whoever it stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access {
@@ -28,6 +30,16 @@ impl Access {
             write: true,
             admin: is_admin,
             in_person: true,
+        }
+    }
+
+    /// A program that bears a key with these scopes.
+    pub fn of_key(scopes: &[ApiKeyScope], user_is_admin: bool) -> Self {
+        Self {
+            read: scopes.contains(&ApiKeyScope::Read),
+            write: scopes.contains(&ApiKeyScope::Write),
+            admin: scopes.contains(&ApiKeyScope::Admin) && user_is_admin,
+            in_person: false,
         }
     }
 

@@ -51,6 +51,10 @@ id!(
     MessageId
 );
 id!(
+    /// An API key of one user.
+    ApiKeyId
+);
+id!(
     /// One line of the audit log.
     AuditEventId
 );

@@ -2,17 +2,21 @@
 //! idea of how they are stored, shown or made.
 
 mod access;
+mod api_key;
 mod audit;
 mod conversation;
 mod ids;
 mod message;
 mod page;
+mod text;
 
 pub use access::{Access, Right};
+pub use api_key::{ApiKey, ApiKeyScope};
 pub use audit::{AuditAction, AuditEvent, AuditOutcome, AuditTarget, NewAuditEvent, Provenance};
 pub use conversation::{
     Conversation, ConversationFilter, ConversationOrder, ConversationOrderField,
 };
-pub use ids::{AuditEventId, ConversationId, MessageId, ProcessId, UserId};
+pub use ids::{ApiKeyId, AuditEventId, ConversationId, MessageId, ProcessId, UserId};
 pub use message::{Message, MessageRole, MessageStatus, ReplyError, ReplyErrorCode, TokenUsage};
 pub use page::{Direction, Page, PageRequest, Slice};
+pub use text::{filled_text_problem, text_problem};

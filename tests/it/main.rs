@@ -1,3 +1,4 @@
+mod api_keys;
 mod architecture;
 mod audit;
 mod auth;

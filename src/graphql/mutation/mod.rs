@@ -1,6 +1,7 @@
 //! Every mutation takes one input and gives one nullable payload, so that an error in one leaves
 //! the rest of the answer standing.
 
+mod api_keys;
 mod conversations;
 mod send;
 mod start;
@@ -26,4 +27,5 @@ struct OwnMutation(
     start::StartMutation,
     send::SendMutation,
     conversations::ConversationMutation,
+    api_keys::ApiKeyMutation,
 );

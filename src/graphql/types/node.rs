@@ -2,14 +2,14 @@ use std::collections::HashMap;
 
 use async_graphql::{Context, ID, Interface};
 
-use super::{Conversation, Message, Viewer};
+use super::{ApiKey, Conversation, Message, Viewer};
 use crate::{
     graphql::{
         ApiError,
-        context::request_context,
+        context::{accounts, request_context},
         ids::{NodeType, decode_any},
     },
-    model::{ConversationId, MessageId, UserId},
+    model::{self, ApiKeyId, ConversationId, MessageId, UserId},
 };
 
 /// Anything with an id of its own.
@@ -23,6 +23,7 @@ pub enum Node {
     Viewer(Viewer),
     Conversation(Conversation),
     Message(Message),
+    ApiKey(ApiKey),
 }
 
 /// The nodes of these ids in their order, each alone in its failure. `None`: there is no such
@@ -42,11 +43,14 @@ pub async fn load_nodes(
     };
     let conversations = of_type(NodeType::Conversation).map(ConversationId::from_uuid);
     let messages = of_type(NodeType::Message).map(MessageId::from_uuid);
-    let (conversations, messages) = futures_util::try_join!(
+    let keys: Vec<_> = of_type(NodeType::ApiKey).map(ApiKeyId::from_uuid).collect();
+    let (conversations, messages, keys) = futures_util::try_join!(
         request.conversations.load_many(conversations),
         request.messages.load_many(messages),
+        load_keys(context, &keys),
     )?;
     let (mut conversations, mut messages) = (take(conversations), take(messages));
+    let mut keys = take(keys);
     Ok(decoded
         .into_iter()
         .map(|id| {
@@ -59,9 +63,24 @@ pub async fn load_nodes(
                 NodeType::Message => {
                     messages(MessageId::from_uuid(uuid)).map(|it| Node::Message(Message(it)))
                 }
+                NodeType::ApiKey => {
+                    keys(ApiKeyId::from_uuid(uuid)).map(|it| Node::ApiKey(ApiKey(it)))
+                }
             })
         })
         .collect())
+}
+
+async fn load_keys(
+    context: &Context<'_>,
+    ids: &[ApiKeyId],
+) -> Result<HashMap<ApiKeyId, model::ApiKey>, ApiError> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let viewer = request_context(context)?.viewer();
+    let keys = accounts(context).api_keys(viewer, ids).await?;
+    Ok(keys.into_iter().map(|key| (key.id, key)).collect())
 }
 
 fn take<K: Eq + std::hash::Hash, V: Clone>(rows: HashMap<K, V>) -> impl FnMut(K) -> Option<V> {

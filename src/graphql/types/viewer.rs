@@ -1,11 +1,11 @@
 use async_graphql::{Context, Enum, ID, InputObject, Object};
 
-use super::{Conversation, ConversationConnection};
+use super::{ApiKeyConnection, Conversation, ConversationConnection};
 use crate::{
     graphql::{
         ApiError,
-        context::{chat, request_context},
-        cursor::{ConversationList, PageArguments},
+        context::{accounts, chat, request_context},
+        cursor::{ApiKeyList, ConversationList, PageArguments},
         ids,
         scalars::DateTime,
     },
@@ -97,6 +97,33 @@ impl Viewer {
     ) -> Option<Result<Conversation, ApiError>> {
         find_conversation(context, &id).await.transpose()
     }
+
+    /// The user's API keys, the newest first, revoked and expired ones too. Without `first` the
+    /// first 20; at most 100.
+    async fn api_keys(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "How many rows, 0 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Only rows after this cursor.")] after: Option<String>,
+    ) -> Option<Result<ApiKeyConnection, ApiError>> {
+        Some(find_api_keys(context, first, after).await)
+    }
+}
+
+async fn find_api_keys(
+    context: &Context<'_>,
+    first: Option<i32>,
+    after: Option<String>,
+) -> Result<ApiKeyConnection, ApiError> {
+    let viewer = request_context(context)?.viewer();
+    let request = PageArguments {
+        first,
+        after,
+        ..Default::default()
+    }
+    .request(&ApiKeyList)?;
+    let page = accounts(context).api_key_page(viewer, request).await?;
+    Ok(ApiKeyConnection { page })
 }
 
 async fn find_conversation(

@@ -9,7 +9,7 @@ use std::{
 use async_graphql::{Executor, Request};
 
 use crate::{
-    accounts::{self, Accounts, Session},
+    accounts::{self, Accounts, Ending, Session},
     auth::Credential,
     chat::Chat,
     graphql::{self, Schema},
@@ -33,7 +33,12 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// When the proof of a session runs out; `None`: never.
     fn expires_at(session: &Self::Session) -> Option<SystemTime>;
 
-    fn is_same_user(one: &Self::Session, other: &Self::Session) -> bool;
+    /// Waits until a session is over before its proof runs out; what to tell its client.
+    fn ended(session: &Self::Session) -> impl Future<Output = &'static str> + Send;
+
+    /// Whether what began with one credential may go on with a fresh one; else what to tell the
+    /// client.
+    fn may_go_on(current: &Self::Session, fresh: &Self::Session) -> Result<(), &'static str>;
 
     /// Gives the resolvers of one operation what they need to know.
     fn attach(&self, request: Request, session: &Self::Session) -> Request;
@@ -92,6 +97,10 @@ impl Backend for ChatBackend {
                 tracing::info!(reason = ?error, "a credential was refused");
                 Err(SignInError::Refused)
             }
+            Err(accounts::SignInError::KeyRefused(refusal)) => {
+                tracing::info!(reason = refusal.as_str(), "a credential was refused");
+                Err(SignInError::Refused)
+            }
             Err(error @ accounts::SignInError::Deleted) => {
                 tracing::info!(reason = %error, "a credential was refused");
                 Err(SignInError::Refused)
@@ -125,8 +134,23 @@ impl Backend for ChatBackend {
         session.expires_at
     }
 
-    fn is_same_user(one: &Session, other: &Session) -> bool {
-        one.viewer.user_id() == other.viewer.user_id()
+    async fn ended(session: &Session) -> &'static str {
+        match session.ended.wait().await {
+            Ending::KeyRevoked => "The credential was revoked",
+            Ending::UserRefused => "Forbidden",
+        }
+    }
+
+    /// What runs are subscriptions: all they need is to read.
+    fn may_go_on(current: &Session, fresh: &Session) -> Result<(), &'static str> {
+        let (current, fresh) = (&current.viewer, &fresh.viewer);
+        if current.user_id() != fresh.user_id() {
+            Err("The credential is another user's")
+        } else if current.access().read && !fresh.access().read {
+            Err("The credential may not read")
+        } else {
+            Ok(())
+        }
     }
 
     fn attach(&self, request: Request, session: &Session) -> Request {

@@ -129,6 +129,15 @@ fn queries() -> Vec<Case> {
             json!({ "before": "$Message cursor" }),
             Refused("BAD_USER_INPUT"),
         ),
+        // Her key is younger than theirs.
+        case(
+            "viewer.apiKeys(after)",
+            "query($after: String) { viewer { apiKeys(after: $after) { totalCount nodes { name } } } }",
+            json!({ "after": "$ApiKey cursor" }),
+            Own(
+                json!({ "viewer": { "apiKeys": { "totalCount": 1, "nodes": [{ "name": "own" }] } } }),
+            ),
+        ),
         case("models", "{ models { *Model } }", json!({}), AsBefore),
     ]
 }
@@ -194,6 +203,18 @@ fn mutations() -> Vec<Case> {
             "mutation($id: ID!) { deleteConversation(input: { conversationId: $id }) { *DeleteConversationPayload } }",
             conversation,
             NotFound,
+        ),
+        case(
+            "revokeApiKey",
+            "mutation($id: ID!) { revokeApiKey(input: { apiKeyId: $id }) { *RevokeApiKeyPayload } }",
+            json!({ "id": "$ApiKey" }),
+            NotFound,
+        ),
+        case(
+            "createApiKey",
+            "mutation { createApiKey(input: { name: \"mine\", scopes: [READ] }) { *CreateApiKeyPayload } }",
+            json!({}),
+            Allowed("own"),
         ),
     ]
 }

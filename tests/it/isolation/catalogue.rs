@@ -152,6 +152,8 @@ const READABLE: &[(&str, &[&str])] = &[
     (
         "loquat_system",
         &[
+            "api_keys.claims",
+            "api_keys.prefix",
             "audit_log.action",
             "audit_log.credential",
             "audit_log.outcome",
@@ -258,6 +260,9 @@ async fn the_keys_alone_refuse_every_reference_to_another_users_row() {
         row["user_id"] = json!(owner);
         if row.get("id").is_some() {
             row["id"] = json!(Uuid::now_v7());
+        }
+        if row.get("prefix").is_some() {
+            row["prefix"] = json!("of another key");
         }
         let refused = insert(&mut tx, &of, &row).await.expect_err(&name);
         let refused = refused.as_database_error().expect("PostgreSQL's");

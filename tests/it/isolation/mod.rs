@@ -103,6 +103,7 @@ const ABOVE_THE_FLOORS: &[(&str, &str)] = &[
     ("models", "the same for everybody"),
     ("startChat", "the first with this key of the caller's"),
     ("startChat: all of it", "makes what it shows"),
+    ("createApiKey", "makes what it shows"),
 ];
 
 #[tokio::test]

@@ -20,6 +20,10 @@ pub const SECRET: &str = "the secret of the loquat";
 /// Her name, in her e-mail address too: for an admin's eyes and hers.
 pub const OWNER: &str = "alice";
 
+/// Makes an API key.
+const CREATE: &str = "mutation($name: String!) { createApiKey(input: { name: $name, scopes: [READ] }) \
+    { apiKey { id } apiKeyEdge { cursor } } }";
+
 /// Her idempotency key.
 pub const KEY: &str = "her key";
 
@@ -30,7 +34,7 @@ pub struct Things {
 }
 
 impl Things {
-    /// Of everybody else: two conversations, with room for hers between them.
+    /// Of everybody else: two conversations, with room for hers between them, and an API key.
     pub async fn of_strangers(stage: &Stage) {
         for stranger in Caller::ALL.map(Caller::credential) {
             if matches!(stranger, Credential::None) {
@@ -42,6 +46,9 @@ impl Things {
                     .data(&stranger, document, json!({ "title": title }))
                     .await;
             }
+            stage
+                .data(&stranger, CREATE, json!({ "name": "own" }))
+                .await;
         }
         sql(
             &stage.test,
@@ -51,7 +58,8 @@ impl Things {
         .await;
     }
 
-    /// A user's: a conversation with a reply in it, and one whose reply is being written.
+    /// A user's: a conversation with a reply in it, one whose reply is being written, and an API
+    /// key.
     pub async fn of(stage: &Stage, user: &str) -> Self {
         let owner = Credential::token(user);
         let mut names = BTreeMap::new();
@@ -81,6 +89,10 @@ impl Things {
             names.insert("$question", text(&started["userMessage"]["id"]));
             names.insert("$Message", reply);
         }
+        let made = stage.data(&owner, CREATE, json!({ "name": SECRET })).await;
+        let made = &made["createApiKey"];
+        names.insert("$ApiKey", text(&made["apiKey"]["id"]));
+        names.insert("$ApiKey cursor", text(&made["apiKeyEdge"]["cursor"]));
         let document = "query($id: ID!) { viewer { id \
             newest: conversations { edges { cursor } } \
             oldest: conversations(orderBy: { field: CREATED_AT, direction: ASC }) { edges { cursor } } \

@@ -23,7 +23,10 @@ use loquat::{
 };
 use secrecy::ExposeSecret;
 use serde_json::Value;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
 use tower::ServiceExt;
 
 pub use schema::{Controls, schema};
@@ -34,6 +37,8 @@ pub use socket::{Socket, handshake};
 pub struct User {
     pub name: String,
     expires_at: Option<SystemTime>,
+    /// Opened by a test.
+    ended: Arc<Semaphore>,
 }
 
 #[derive(Clone)]
@@ -80,6 +85,7 @@ impl Backend for MiniBackend {
         Ok(User {
             name: name.to_owned(),
             expires_at,
+            ended: self.controls.semaphore(&format!("end of {name}")),
         })
     }
 
@@ -87,8 +93,17 @@ impl Backend for MiniBackend {
         session.expires_at
     }
 
-    fn is_same_user(one: &User, other: &User) -> bool {
-        one.name == other.name
+    async fn ended(session: &User) -> &'static str {
+        drop(session.ended.acquire().await.expect("never closed"));
+        "The test has ended the session"
+    }
+
+    fn may_go_on(current: &User, fresh: &User) -> Result<(), &'static str> {
+        if current.name == fresh.name {
+            Ok(())
+        } else {
+            Err("The credential is another user's")
+        }
     }
 
     fn attach(&self, request: GraphqlRequest, session: &User) -> GraphqlRequest {

@@ -53,7 +53,8 @@ impl Default for Controls {
 }
 
 impl Controls {
-    fn semaphore(&self, name: &str) -> Arc<Semaphore> {
+    /// The gate itself: whoever acquires it has passed.
+    pub fn semaphore(&self, name: &str) -> Arc<Semaphore> {
         let mut gates = self.0.gates.lock().expect("not poisoned");
         gates
             .entry(name.to_owned())

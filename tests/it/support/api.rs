@@ -1,7 +1,7 @@
 use async_graphql::{Request, Variables};
 use futures_util::{StreamExt, stream::BoxStream};
 use loquat::{
-    accounts::Session,
+    accounts::{Ended, Session},
     db::Viewer,
     graphql::{Schema, schema, session_data},
 };
@@ -108,12 +108,13 @@ impl<'r> Api<'r> {
 }
 
 /// As if the viewer had just signed in.
-fn session_of(viewer: &Viewer) -> Session {
+pub fn session_of(viewer: &Viewer) -> Session {
     Session {
         viewer: viewer.clone(),
         expires_at: None,
         credential: "token:test".into(),
         address: None,
+        ended: Ended::never(),
     }
 }
 

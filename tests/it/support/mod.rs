@@ -12,7 +12,7 @@ mod replica;
 
 use std::{future::Future, time::Duration};
 
-pub use api::{Api, text};
+pub use api::{Api, session_of, text};
 pub use blindfold::Blindfold;
 pub use database::{TOLERANCE, TestDatabase, identity, sign_in, sign_in_as};
 pub use gate::{SqlGate, sql};

@@ -148,7 +148,12 @@ fn accounts(database: &Database, lifecycle: &Lifecycle) -> Accounts {
         value: ClaimValue::True,
     });
     let authenticator = Authenticator::new(&settings, lifecycle).expect("an issuer");
-    Accounts::new(authenticator, database.clone(), settings.jwt_leeway)
+    Accounts::start(
+        authenticator,
+        database.clone(),
+        settings.jwt_leeway,
+        lifecycle,
+    )
 }
 
 /// A client that keeps the contract's rule.

@@ -163,6 +163,7 @@ impl<B: Backend> Connection<B> {
                     self.signed_in(session, answer).await
                 }
                 () = deadline::<B>(&self.phase) => self.deadline(),
+                reason = ended::<B>(&self.phase) => Err(Close::forbidden(reason).into()),
                 Some(_) = self.operations.join_next() => Ok(()),
                 _ = pings.tick() => {
                     if std::mem::take(&mut heard) {
@@ -258,9 +259,7 @@ impl<B: Backend> Connection<B> {
     ) -> Result<(), End> {
         match (result, &self.phase) {
             (Ok(session), Phase::Open(current)) => {
-                if !B::is_same_user(current, &session) {
-                    return Err(Close::forbidden("The credential is another user's").into());
-                }
+                B::may_go_on(current, &session).map_err(Close::forbidden)?;
                 self.phase = Phase::Open(session);
             }
             (Ok(session), _) => self.phase = Phase::Open(session),
@@ -303,6 +302,7 @@ impl<B: Backend> Connection<B> {
     async fn say(&mut self, message: Message) -> Result<(), End> {
         tokio::select! {
             () = self.endpoint.lifecycle.hard_stop().cancelled() => Err(Close::restart().into()),
+            reason = ended::<B>(&self.phase) => Err(Close::forbidden(reason).into()),
             sent = self.queue.send(Outgoing::Control(message)) => sent.map_err(|_| End::Cut),
         }
     }
@@ -337,6 +337,14 @@ async fn deadline<B: Backend>(phase: &Phase<B::Session>) {
             Some(remaining) => sleep(remaining).await,
             None => pending().await,
         },
+    }
+}
+
+/// Why the session is over before its proof runs out.
+async fn ended<B: Backend>(phase: &Phase<B::Session>) -> &'static str {
+    match phase {
+        Phase::Open(session) => B::ended(session).await,
+        Phase::Opened { .. } | Phase::SigningIn => pending().await,
     }
 }
 
