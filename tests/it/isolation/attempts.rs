@@ -33,8 +33,8 @@ pub struct Report {
 pub struct Scene {
     pub stage: Stage,
     pub cases: Vec<Case>,
-    schema: Schema,
     things: Things,
+    credentials: BTreeMap<Caller, Credential>,
     /// What strangers saw of their own before the owner had anything.
     before: BTreeMap<(String, Caller), Answer>,
 }
@@ -45,26 +45,27 @@ impl Scene {
         let schema = Schema::read();
         let cases = cases(&schema);
         let stage = Stage::set(removed).await;
-        Things::of_strangers(&stage).await;
+        let mut credentials = Things::of_strangers(&stage).await;
         let mut before = BTreeMap::new();
         for case in &cases {
             if matches!(case.stranger, Outcome::AsBefore) {
-                for caller in Caller::ALL {
-                    let credential = caller.credential();
-                    let answer = stage.ask(&credential, &case.document, &json!({})).await;
-                    before.insert((case.name.clone(), caller), answer);
+                for (caller, credential) in &credentials {
+                    let answer = stage.ask(credential, &case.document, &json!({})).await;
+                    before.insert((case.name.clone(), *caller), answer);
                 }
             }
         }
         let things = Things::of(&stage, OWNER).await;
+        credentials.insert(Caller::OwnersReadKey, things.key.clone());
+        credentials.insert(Caller::Anonymous, Credential::None);
         for floor in removed {
             stage.remove(*floor).await;
         }
         Self {
             stage,
             cases,
-            schema,
             things,
+            credentials,
             before,
         }
     }
@@ -99,21 +100,31 @@ impl Scene {
     }
 
     async fn attempt(&self, case: &Case, caller: Caller) -> Result<String, String> {
-        let credential = caller.credential();
+        let credential = &self.credentials[&caller];
         let answer = self
-            .ask(case, &credential, &self.things.hers(&case.variables))
+            .ask(case, credential, &self.things.hers(&case.variables))
             .await;
+        let expected = match caller {
+            Caller::Anonymous => &Outcome::Refused("UNAUTHENTICATED"),
+            _ if caller.may_only_read() && case.kind == OperationType::Mutation => {
+                &Outcome::Refused("FORBIDDEN")
+            }
+            Caller::OwnersReadKey if !matches!(case.stranger, Outcome::Refused(_)) => {
+                return if answer.codes().is_empty() && answer.has_data() {
+                    Ok("hers".to_owned())
+                } else {
+                    Err(format!("answers {answer:?}"))
+                };
+            }
+            _ => &case.stranger,
+        };
         if answer.body.contains(SECRET) || answer.body.contains(OWNER) {
             return Err(format!("holds what is hers: {answer:?}"));
         }
         let of_nothing = self.things.nobodys(&case.variables);
-        let expected = match caller {
-            Caller::Anonymous => &Outcome::Refused("UNAUTHENTICATED"),
-            _ => &case.stranger,
-        };
         match expected {
             Outcome::NotFound => {
-                let nothing = self.ask(case, &credential, &of_nothing).await;
+                let nothing = self.ask(case, credential, &of_nothing).await;
                 let other_codes = answer.codes().iter().any(|code| code != "NOT_FOUND");
                 if answer != nothing || other_codes || answer.has_data() {
                     return Err(differ(&answer, &nothing));
@@ -132,7 +143,7 @@ impl Scene {
                 Ok("own".to_owned())
             }
             Outcome::Refused(code) => {
-                let nothing = self.ask(case, &credential, &of_nothing).await;
+                let nothing = self.ask(case, credential, &of_nothing).await;
                 let codes = answer.codes();
                 let refused = codes.iter().all(|found| found == code) && !codes.is_empty();
                 // A socket of nobody's is closed before it can ask for anything.
@@ -152,7 +163,7 @@ impl Scene {
     }
 
     async fn ask(&self, case: &Case, who: &Credential, variables: &Value) -> Answer {
-        match self.schema.tried_by(&case.document, &case.variables).0 {
+        match case.kind {
             OperationType::Subscription => {
                 let events = self.stage.subscribe(who, &case.document, variables);
                 events.await
@@ -196,13 +207,13 @@ impl fmt::Display for Report {
         let width = self.attempts.iter().map(wide).max().unwrap_or_default();
         write!(f, "{:width$}", "")?;
         for caller in Caller::ALL {
-            write!(f, "  {:15}", caller.name())?;
+            write!(f, "  {:16}", caller.name())?;
         }
         for row in self.attempts.chunks(Caller::ALL.len()) {
             write!(f, "\n{:width$}", row[0].case)?;
             for attempt in row {
                 let word = attempt.outcome.as_deref().unwrap_or("A LEAK");
-                write!(f, "  {word:15}")?;
+                write!(f, "  {word:16}")?;
             }
         }
         writeln!(f)

@@ -1,7 +1,8 @@
 //! What is tried. A case is data: an operation on the owner's things, and what comes of it for
 //! whoever is not the owner. `$…` stands for a thing of hers (`things.rs`), `*Type` for all fields
-//! of a type (`schema.rs`).
+//! of a type and what lies below them (`schema.rs`).
 
+use async_graphql::parser::types::OperationType;
 use serde_json::{Value, json};
 
 use super::schema::Schema;
@@ -11,6 +12,7 @@ pub struct Case {
     pub name: String,
     pub document: String,
     pub variables: Value,
+    pub kind: OperationType,
     /// For another user with every right over their own things, admins among them.
     pub stranger: Outcome,
 }
@@ -45,6 +47,11 @@ fn case(name: &str, document: &str, variables: Value, stranger: Outcome) -> Case
         name: name.to_owned(),
         document: document.to_owned(),
         variables,
+        kind: match document.split(|c: char| !c.is_alphabetic()).next() {
+            Some("mutation") => OperationType::Mutation,
+            Some("subscription") => OperationType::Subscription,
+            _ => OperationType::Query,
+        },
         stranger,
     }
 }

@@ -258,12 +258,7 @@ async fn the_keys_alone_refuse_every_reference_to_another_users_row() {
             Uuid::now_v7()
         };
         row["user_id"] = json!(owner);
-        if row.get("id").is_some() {
-            row["id"] = json!(Uuid::now_v7());
-        }
-        if row.get("prefix").is_some() {
-            row["prefix"] = json!("of another key");
-        }
+        make_unique(&mut row);
         let refused = insert(&mut tx, &of, &row).await.expect_err(&name);
         let refused = refused.as_database_error().expect("PostgreSQL's");
         assert_eq!(
@@ -395,9 +390,7 @@ impl Deed {
             Self::Delete => format!("delete from chat.{table}"),
             Self::Forge => {
                 let mut row = theirs?.clone();
-                if row.get("id").is_some() {
-                    row["id"] = json!(Uuid::now_v7());
-                }
+                make_unique(&mut row);
                 if !privileges.insert.is_empty() {
                     row.as_object_mut()?
                         .retain(|column, _| privileges.insert.contains(column));
@@ -442,6 +435,16 @@ impl Privileges {
 
     fn any(&self) -> bool {
         !(self.select.is_empty() && self.insert.is_empty() && self.update.is_empty())
+    }
+}
+
+/// Gives a copy of a row what must differ from the original's.
+fn make_unique(row: &mut Value) {
+    if row.get("id").is_some() {
+        row["id"] = json!(Uuid::now_v7());
+    }
+    if row.get("prefix").is_some() {
+        row["prefix"] = json!("loq_a_copy");
     }
 }
 

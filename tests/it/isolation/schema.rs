@@ -114,47 +114,42 @@ impl Schema {
         found
     }
 
-    /// Writes out each `*Type` of a document: all fields of the type, and all that lies below them
-    /// without coming back to a type that it is already in.
+    /// Writes out each `*Type` of a document: all fields of the type, and all that lies below them.
+    /// A type that has been written out before has its texts and numbers alone.
     pub fn expand(&self, document: &str) -> String {
         let mut parts = document.split('*');
         let mut expanded = parts.next().unwrap_or_default().to_owned();
+        let mut seen = BTreeSet::new();
         for part in parts {
             let end = part
                 .find(|c: char| !c.is_ascii_alphanumeric())
                 .unwrap_or(part.len());
             let (name, rest) = part.split_at(end);
-            expanded.push_str(&self.whole(name, &mut vec![name.to_owned()]));
+            expanded.push_str(&self.whole(name, &mut seen));
             expanded.push_str(rest);
         }
         expanded
     }
 
-    fn whole(&self, name: &str, path: &mut Vec<String>) -> String {
+    fn whole(&self, name: &str, seen: &mut BTreeSet<String>) -> String {
+        let first_time = seen.insert(name.to_owned());
         let mut text = "__typename".to_owned();
         for (field, Field { of, arguments }) in self.fields(name) {
             if arguments.values().any(|(_, required)| *required) {
                 continue;
             }
-            text.push_str(&format!(" {field}"));
-            if arguments.contains_key("first") {
-                text.push_str(&format!("(first: {PAGE})"));
-            }
             let below = match &self.types[of] {
-                Type::Leaf | Type::Input(_) => continue,
-                Type::Abstract => "__typename".to_owned(),
-                Type::Object { .. } if path.contains(of) => match self.fields(of).get("id") {
-                    Some(_) => "__typename id".to_owned(),
-                    None => "__typename".to_owned(),
-                },
-                Type::Object { .. } => {
-                    path.push(of.clone());
-                    let below = self.whole(of, path);
-                    path.pop();
-                    below
-                }
+                Type::Leaf | Type::Input(_) => String::new(),
+                _ if !first_time => continue,
+                Type::Abstract => " { __typename }".to_owned(),
+                Type::Object { .. } => format!(" {{ {} }}", self.whole(of, seen)),
             };
-            text.push_str(&format!(" {{ {below} }}"));
+            let page = if arguments.contains_key("first") {
+                format!("(first: {PAGE})")
+            } else {
+                String::new()
+            };
+            text.push_str(&format!(" {field}{page}{below}"));
         }
         text
     }
@@ -168,7 +163,7 @@ impl Schema {
 
     /// What a document tries of [`Self::everything_to_try`]. An argument counts only where it is
     /// given a thing of the owner's.
-    pub fn tried_by(&self, document: &str, variables: &Value) -> (OperationType, BTreeSet<String>) {
+    pub fn tried_by(&self, document: &str, variables: &Value) -> BTreeSet<String> {
         let document = parse_query(document).unwrap_or_else(|error| panic!("{document}: {error}"));
         let (_, operation) = document.operations.iter().next().expect("an operation");
         let root = match operation.node.ty {
@@ -182,7 +177,7 @@ impl Schema {
             tried: BTreeSet::new(),
         };
         walk.selections(root, &operation.node.selection_set.node);
-        (operation.node.ty, walk.tried)
+        walk.tried
     }
 }
 

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
 use super::{
-    callers::Caller,
+    callers::{Caller, ReadKey, strangers},
     stage::{Credential, Stage},
 };
 use crate::support::{Writing, sql, text};
@@ -20,14 +20,12 @@ pub const SECRET: &str = "the secret of the loquat";
 /// Her name, in her e-mail address too: for an admin's eyes and hers.
 pub const OWNER: &str = "alice";
 
-/// Makes an API key.
-const CREATE: &str = "mutation($name: String!) { createApiKey(input: { name: $name, scopes: [READ] }) \
-    { apiKey { id } apiKeyEdge { cursor } } }";
-
 /// Her idempotency key.
 pub const KEY: &str = "her key";
 
 pub struct Things {
+    /// An API key that may only read.
+    pub key: Credential,
     names: BTreeMap<&'static str, String>,
     /// The reply that is being written; it would end with this.
     _running: Writing,
@@ -35,20 +33,19 @@ pub struct Things {
 
 impl Things {
     /// Of everybody else: two conversations, with room for hers between them, and an API key.
-    pub async fn of_strangers(stage: &Stage) {
-        for stranger in Caller::ALL.map(Caller::credential) {
-            if matches!(stranger, Credential::None) {
-                continue;
-            }
+    /// What each of them shows.
+    pub async fn of_strangers(stage: &Stage) -> BTreeMap<Caller, Credential> {
+        let mut credentials = BTreeMap::new();
+        for (stranger, [in_person, by_key]) in strangers() {
             for title in ["own older", "own newer"] {
                 let document = "mutation($title: String) { startChat(input: { title: $title }) { conversation { id } } }";
                 stage
                     .data(&stranger, document, json!({ "title": title }))
                     .await;
             }
-            stage
-                .data(&stranger, CREATE, json!({ "name": "own" }))
-                .await;
+            let key = ReadKey::of(&stranger, "own", stage).await;
+            credentials.insert(in_person, stranger);
+            credentials.insert(by_key, key.credential);
         }
         sql(
             &stage.test,
@@ -56,6 +53,7 @@ impl Things {
              last_active_at = last_active_at + interval '1 hour' where title = 'own newer'",
         )
         .await;
+        credentials
     }
 
     /// A user's: a conversation with a reply in it, one whose reply is being written, and an API
@@ -89,10 +87,9 @@ impl Things {
             names.insert("$question", text(&started["userMessage"]["id"]));
             names.insert("$Message", reply);
         }
-        let made = stage.data(&owner, CREATE, json!({ "name": SECRET })).await;
-        let made = &made["createApiKey"];
-        names.insert("$ApiKey", text(&made["apiKey"]["id"]));
-        names.insert("$ApiKey cursor", text(&made["apiKeyEdge"]["cursor"]));
+        let key = ReadKey::of(&owner, SECRET, stage).await;
+        names.insert("$ApiKey", key.id);
+        names.insert("$ApiKey cursor", key.cursor);
         let document = "query($id: ID!) { viewer { id \
             newest: conversations { edges { cursor } } \
             oldest: conversations(orderBy: { field: CREATED_AT, direction: ASC }) { edges { cursor } } \
@@ -111,6 +108,7 @@ impl Things {
             names.insert(name, text(&list["edges"][0]["cursor"]));
         }
         Self {
+            key: key.credential,
             names,
             _running: running.expect("the second"),
         }
