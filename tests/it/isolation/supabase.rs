@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
-use super::stage::{Credential, Stage};
+use super::{
+    callers::ReadKey,
+    stage::{Credential, Stage},
+};
 use crate::support::{Replica, TestDatabase, eventually, sql, text, token};
 
 /// As Supabase defines them.
@@ -132,6 +135,13 @@ async fn policies_with_supabases_functions_hold_in_requests() {
     writing.finish();
     stage.finished(&supabase_user(member), &reply).await;
 
+    // A program of the member's comes without any token: its key has kept the claims.
+    let key = ReadKey::of(&supabase_user(member), "a program", &stage).await;
+    assert_eq!(
+        titles(&stage, &key.credential).await,
+        json!([{ "title": "mine" }])
+    );
+
     // Another sub, another role, another issuer.
     let member = member.to_string();
     for refused in [
@@ -153,6 +163,11 @@ async fn policies_with_supabases_functions_hold_in_requests() {
         .await
         .expect("a count");
     assert_eq!(conversations, 2);
+    sqlx::raw_sql("delete from public.members")
+        .execute(&mut connection)
+        .await
+        .expect("nobody is left");
+    assert_eq!(titles(&stage, &key.credential).await, json!([]));
 }
 
 /// Nobody's request is there any more when a reply ends; its run has kept the claims.

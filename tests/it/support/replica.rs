@@ -7,9 +7,7 @@ use loquat::{
     accounts::Accounts,
     auth::Authenticator,
     chat::{Chat, ChatError, FollowEvent, SendMessage, Sent, StartChat, Timing},
-    config::{
-        ChatSettings, ClaimRule, ClaimValue, OfferedModels, ProviderSettings, Settings, Sources,
-    },
+    config::{ChatSettings, OfferedModels, ProviderSettings, Settings, Sources},
     db::{Database, Viewer},
     lifecycle::Lifecycle,
     model::{ConversationId, Message, MessageId},
@@ -141,12 +139,10 @@ pub fn token(user: &str, claims: Value) -> String {
 
 /// Those of a server that believes whoever knows its secret.
 fn accounts(database: &Database, lifecycle: &Lifecycle) -> Accounts {
-    let sources = Sources::default().variable("JWT_SECRET_KEY", SECRET);
-    let mut settings = Settings::resolve(&sources).expect("usable settings");
-    settings.issuers[0].admin = Some(ClaimRule {
-        claim: "admin".to_owned(),
-        value: ClaimValue::True,
-    });
+    let sources = Sources::default()
+        .variable("JWT_SECRET_KEY", SECRET)
+        .variable("JWT_ADMIN_CLAIM", "admin");
+    let settings = Settings::resolve(&sources).expect("usable settings");
     let authenticator = Authenticator::new(&settings, lifecycle).expect("an issuer");
     Accounts::start(
         authenticator,
