@@ -4,6 +4,7 @@ mod credentials;
 mod development;
 mod hostile;
 mod issuer;
+mod issuers;
 mod jwks;
 mod jwks_server;
 mod presets;

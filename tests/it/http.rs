@@ -367,6 +367,21 @@ async fn a_credential_that_is_not_accepted_is_401_whatever_is_asked() {
 }
 
 #[tokio::test]
+async fn a_credential_in_the_url_is_401_by_every_method() {
+    let mini = Mini::new();
+    let mut posted = asking(GRAPHQL, "{ hello }");
+    *posted.uri_mut() = "/graphql?token=ada".parse().expect("a path");
+    for request in [get("query={hello}&Access_Token=ada"), posted] {
+        let (status, body) = answer(&mini, request).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+        assert_eq!(code(&body), "UNAUTHENTICATED");
+    }
+    // A variable of such a name is none.
+    let variables = get("query={hello}&variables={%22token%22:%22ada%22}");
+    assert_eq!(answer(&mini, variables).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn sign_in_that_is_not_possible_is_503_and_says_when_to_come_back() {
     let mini = Mini::new();
     let mut request = asking(GRAPHQL, "{ hello }");

@@ -4,6 +4,7 @@
 mod crash;
 mod drain;
 mod hostile;
+mod issuers;
 mod logs;
 mod pair;
 mod sign_in;

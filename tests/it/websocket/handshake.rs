@@ -74,6 +74,23 @@ async fn a_foreign_origin_is_refused_at_the_handshake() {
 }
 
 #[tokio::test]
+async fn a_credential_in_the_url_is_refused_at_the_handshake() {
+    let mini = Mini::new();
+    let mut request = handshake(&[("sec-websocket-protocol", "graphql-transport-ws")]);
+    *request.uri_mut() = "ws://127.0.0.1/graphql?access_token=ada"
+        .parse()
+        .expect("an address");
+    let opened = client_async(request, connection(&mini).await).await;
+    let Err(tungstenite::Error::Http(response)) = opened else {
+        panic!("{opened:?}");
+    };
+    assert_eq!(response.status(), 401);
+    let body = response.body().as_ref().expect("a body");
+    let body: Value = serde_json::from_slice(body).expect("JSON");
+    assert_eq!(code(&body), "UNAUTHENTICATED");
+}
+
+#[tokio::test]
 async fn a_request_that_is_no_handshake_is_a_graphql_error() {
     let mini = Mini::new();
     let mut stream = connection(&mini).await;
