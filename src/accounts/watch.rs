@@ -179,3 +179,77 @@ pub(super) async fn watch_on(database: Database, sessions: Arc<Sessions>, lifecy
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn is_over(session: &Ended) -> Option<Ending> {
+        session.wait().now_or_never()
+    }
+
+    #[test]
+    fn a_key_ends_its_own_sessions_and_a_user_all_of_theirs() {
+        let sessions = Arc::<Sessions>::default();
+        let (ann, bob) = (UserId::new(), UserId::new());
+        let (one, other) = (ApiKeyId::new(), ApiKeyId::new());
+        let in_person = sessions.register(ann, None);
+        let by_one = [(); 2].map(|()| sessions.register(ann, Some(one)));
+        let by_other = sessions.register(ann, Some(other));
+        let bobs = sessions.register(bob, None);
+        sessions.end_key(bob, one);
+        assert_eq!(is_over(&by_one[0]), None);
+        for _ in 0..2 {
+            sessions.end_key(ann, one);
+            assert!(
+                by_one
+                    .iter()
+                    .all(|it| is_over(it) == Some(Ending::KeyRevoked))
+            );
+        }
+        assert_eq!((is_over(&in_person), is_over(&by_other)), (None, None));
+        sessions.end_user(ann);
+        sessions.end_user(ann);
+        assert_eq!(is_over(&in_person), Some(Ending::UserRefused));
+        assert_eq!(is_over(&by_other), Some(Ending::UserRefused));
+        assert_eq!(is_over(&by_one[1]), Some(Ending::KeyRevoked));
+        assert_eq!(is_over(&bobs), None);
+        assert_eq!(is_over(&Ended::never()), None);
+    }
+
+    #[test]
+    fn whoever_comes_back_after_an_ending_begins_anew() {
+        let sessions = Arc::<Sessions>::default();
+        let ann = UserId::new();
+        let suspended = sessions.register(ann, None);
+        sessions.end_user(ann);
+        let restored = sessions.register(ann, None);
+        // The one that is over is let go of, and the new one stays known.
+        drop(suspended);
+        assert_eq!(is_over(&restored), None);
+        sessions.end_user(ann);
+        assert_eq!(is_over(&restored), Some(Ending::UserRefused));
+    }
+
+    #[test]
+    fn sessions_that_nobody_holds_leave_nothing_behind() {
+        let sessions = Arc::<Sessions>::default();
+        let (ann, key) = (UserId::new(), ApiKeyId::new());
+        for _ in 0..3 {
+            let held = sessions.register(ann, None);
+            drop([
+                sessions.register(ann, None),
+                sessions.register(ann, Some(key)),
+            ]);
+            assert_eq!(sessions.lock()[&ann].len(), 1);
+            drop(held);
+            assert!(sessions.lock().is_empty());
+        }
+        let ended = sessions.register(ann, Some(key));
+        sessions.end_key(ann, key);
+        drop(ended);
+        assert!(sessions.lock().is_empty());
+    }
+}

@@ -5,6 +5,7 @@ mod auth;
 mod cluster;
 mod config;
 mod database;
+mod endings;
 mod followers;
 mod graphql;
 mod guard;

@@ -3,6 +3,7 @@
 
 mod crash;
 mod drain;
+mod endings;
 mod hostile;
 mod issuers;
 mod logs;

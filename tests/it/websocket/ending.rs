@@ -146,6 +146,41 @@ async fn a_ping_with_another_user_s_or_a_refused_credential_is_closed_with_4403(
 }
 
 #[tokio::test]
+async fn a_session_that_is_over_closes_its_socket_with_4403_and_ends_what_runs_on_it() {
+    let mini = Mini::new();
+    let mut socket = mini.open_socket().await;
+    socket.subscribe("1", "subscription { never }").await;
+    mini.controls.running(1).await;
+    mini.controls.open("end of ada");
+    let expected = (4403, "The test has ended the session".to_owned());
+    assert_eq!(socket.closed().await, expected);
+    mini.controls.running(0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_cannot_outlive_its_session() {
+    let mini = Mini::new();
+    let mut socket = mini.open_socket().await;
+    socket
+        .subscribe("1", "subscription { flood(bytes: 100000) }")
+        .await;
+    mini.controls.running(1).await;
+    let produced = || mini.controls.produced();
+    eventually("the socket is stuck", async || {
+        let before = produced();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        (produced() == before).then_some(())
+    })
+    .await;
+    mini.controls.open("end of ada");
+    let begun = tokio::time::Instant::now();
+    mini.controls.running(0).await;
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    // What it asks for now is not answered any more either.
+    socket.try_say(Message::text("{}")).await;
+}
+
+#[tokio::test]
 async fn a_soft_stop_lets_operations_go_on_and_refuses_new_ones_and_a_hard_stop_closes_with_1012() {
     let mini = Mini::new();
     let mut socket = mini.open_socket().await;

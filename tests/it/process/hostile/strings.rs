@@ -15,7 +15,7 @@ use crate::{
 
 /// One string or id of the schema: where it stands, and an operation that puts `$it` there.
 /// `$conversation` is a good id.
-const STRINGS: [(&str, &str); 24] = [
+const STRINGS: &[(&str, &str)] = &[
     ("Query.node(id)", "query($it: ID!) { node(id: $it) { id } }"),
     (
         "Query.nodes(ids)",
@@ -106,6 +106,18 @@ const STRINGS: [(&str, &str); 24] = [
         "mutation($it: ID!) { deleteConversation(input: { conversationId: $it }) { deletedConversationId } }",
     ),
     (
+        "Viewer.apiKeys(after)",
+        "query($it: String) { viewer { apiKeys(after: $it) { totalCount } } }",
+    ),
+    (
+        "CreateApiKeyInput.name",
+        "mutation($it: String!) { createApiKey(input: { name: $it, scopes: [READ] }) { apiKey { id } } }",
+    ),
+    (
+        "RevokeApiKeyInput.apiKeyId",
+        "mutation($it: ID!) { revokeApiKey(input: { apiKeyId: $it }) { apiKey { id } } }",
+    ),
+    (
         "Subscription.messageStream(messageId)",
         "subscription($it: ID!) { messageStream(messageId: $it) { __typename } }",
     ),
@@ -167,7 +179,7 @@ async fn every_string_of_the_schema_is_checked_over_both_transports() {
     let foreign = Device::of(&server, "bob").start_chat().await;
     let mut socket = device.socket().await;
 
-    for (at, document) in STRINGS {
+    for &(at, document) in STRINGS {
         let is_id = document.contains("$it: ID");
         let is_cursor = at.contains("(after)") || at.contains("(before)");
         let mut values = vec!["\0".to_owned(), "a\0b".to_owned(), "x".repeat(150_000)];
