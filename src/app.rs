@@ -18,6 +18,7 @@ use tokio::{
 
 use crate::{
     accounts::Accounts,
+    audit::Audit,
     auth::Authenticator,
     chat::{Chat, Timing},
     config::{Environment, Settings, names},
@@ -166,6 +167,7 @@ impl Services {
         let accounts = Accounts::start(
             authenticator,
             database.clone(),
+            Audit::start(database.clone(), settings.audit_retention, lifecycle),
             settings.jwt_leeway,
             lifecycle,
         );

@@ -12,7 +12,7 @@ use super::{Accounts, AccountsError, Session, SignInError};
 use crate::{
     auth::API_KEY_PREFIX,
     db::{KeyRefusal, KeySignIn, NewApiKey, Viewer},
-    model::{ApiKey, ApiKeyId, ApiKeyScope, Page, PageRequest, filled_text_problem},
+    model::{ApiKey, ApiKeyId, ApiKeyScope, AuditAction, Page, PageRequest, filled_text_problem},
 };
 
 /// How many keys a user may have that are not revoked.
@@ -81,6 +81,8 @@ impl Accounts {
             });
         }
         let key = tx.insert_api_key(&new).await?;
+        tx.record(&session.did(AuditAction::ApiKeyCreated, key.id))
+            .await?;
         tx.commit().await?;
         Ok(CreatedApiKey { key, secret })
     }
@@ -95,7 +97,11 @@ impl Accounts {
         let viewer = &session.viewer;
         let mut tx = self.database.viewer_tx(viewer).await?;
         let key = match tx.revoke_api_key(id).await? {
-            Some(revoked) => revoked,
+            Some(revoked) => {
+                tx.record(&session.did(AuditAction::ApiKeyRevoked, id))
+                    .await?;
+                revoked
+            }
             None => tx
                 .api_keys(&[id])
                 .await?
@@ -188,7 +194,7 @@ fn new_secret() -> SecretString {
 }
 
 /// What a key is found by; `None`: it is none of ours.
-fn prefix_of(secret: &SecretString) -> Option<&str> {
+pub(super) fn prefix_of(secret: &SecretString) -> Option<&str> {
     let (prefix, rest) = secret.expose_secret().split_at_checked(PREFIX_LENGTH)?;
     let lookup = prefix.strip_prefix(API_KEY_PREFIX)?;
     let bits = rest.strip_prefix('_')?;

@@ -6,6 +6,7 @@
 
 mod api_keys;
 mod error;
+mod refusals;
 mod watch;
 
 use std::{
@@ -15,10 +16,11 @@ use std::{
 };
 
 use crate::{
+    audit::Audit,
     auth::{AuthError, Authenticator, Credential},
     db::{Database, DbError, KeyRefusal, SignIn, Viewer},
     lifecycle::Lifecycle,
-    model::UserId,
+    model::{AuditAction, AuditTarget, NewAuditEvent, Provenance, UserId},
 };
 
 pub use api_keys::{CreateApiKey, CreatedApiKey};
@@ -32,6 +34,7 @@ use self::watch::Sessions;
 pub struct Accounts {
     authenticator: Authenticator,
     database: Database,
+    audit: Audit,
     /// How far an issuer's clock may differ from the database's.
     tolerance: Duration,
     sessions: Arc<Sessions>,
@@ -43,8 +46,7 @@ pub struct Session {
     pub viewer: Viewer,
     /// When the credential runs out, leeway included; `None`: never.
     pub expires_at: Option<SystemTime>,
-    /// How the user proved who they are, as the audit log names it: `token:` and the issuer's
-    /// name, or `api_key:` and the key's prefix.
+    /// How the user proved who they are, as the audit log names it (see [`Provenance`]).
     pub credential: Arc<str>,
     /// Where the request came from, as far as that is known.
     pub address: Option<IpAddr>,
@@ -94,6 +96,7 @@ impl Accounts {
     pub fn start(
         authenticator: Authenticator,
         database: Database,
+        audit: Audit,
         tolerance: Duration,
         lifecycle: &Lifecycle,
     ) -> Self {
@@ -106,13 +109,31 @@ impl Accounts {
         Self {
             authenticator,
             database,
+            audit,
             tolerance,
             sessions,
         }
     }
 
-    /// Believes or refuses the credential; makes the user on first sight.
+    /// What happened, and who did it.
+    pub fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
+    /// Believes or refuses the credential; makes the user on first sight. A refusal is noted.
     pub async fn sign_in(
+        &self,
+        credential: &Credential,
+        address: Option<IpAddr>,
+    ) -> Result<Session, SignInError> {
+        let judged = self.judge(credential, address).await;
+        if let Err(error) = &judged {
+            self.note_refusal(credential, address, error);
+        }
+        judged
+    }
+
+    async fn judge(
         &self,
         credential: &Credential,
         address: Option<IpAddr>,
@@ -130,7 +151,21 @@ impl Accounts {
             }
             Err(refused) => return Err(SignInError::Refused(refused)),
         };
-        let viewer = match self.database.sign_in(&identity, self.tolerance).await? {
+        let provenance = Provenance {
+            credential: match credential {
+                Credential::DevelopmentUser(_) => "development".into(),
+                Credential::Gateway { .. } => "gateway".into(),
+                Credential::Bearer(_) | Credential::ApiKey(_) => {
+                    format!("token:{}", identity.issuer).into()
+                }
+            },
+            address,
+        };
+        let signed_in = self
+            .database
+            .sign_in(&identity, self.tolerance, &provenance)
+            .await?;
+        let viewer = match signed_in {
             SignIn::Viewer { viewer, .. } => viewer,
             SignIn::Suspended(user_id) => return Err(SignInError::Suspended(user_id)),
             SignIn::Deleted => return Err(SignInError::Deleted),
@@ -139,8 +174,23 @@ impl Accounts {
             ended: self.sessions.register(viewer.user_id(), None),
             viewer,
             expires_at: identity.expires_at,
-            credential: format!("token:{}", identity.issuer).into(),
+            credential: provenance.credential,
             address,
         })
+    }
+}
+
+impl Session {
+    /// What is noted of something that its bearer does, in the transaction that does it.
+    pub(crate) fn did(&self, action: AuditAction, target: impl Into<AuditTarget>) -> NewAuditEvent {
+        NewAuditEvent::succeeded(action, &self.provenance()).on(target)
+    }
+
+    /// How it came about.
+    pub fn provenance(&self) -> Provenance {
+        Provenance {
+            credential: self.credential.clone(),
+            address: self.address,
+        }
     }
 }

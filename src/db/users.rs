@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{Database, DbError, SystemReason, SystemTx, Viewer, ViewerTx, error::during};
 use crate::{
     auth::{Identity, Issued},
-    model::{Access, UserId},
+    model::{Access, AuditAction, NewAuditEvent, Provenance, UserId},
 };
 
 /// A user as they see themselves.
@@ -46,6 +46,7 @@ impl Database {
         &self,
         identity: &Identity,
         tolerance: Duration,
+        provenance: &Provenance,
     ) -> Result<SignIn, DbError> {
         let mut tx = self.system_tx(SystemReason::SignIn).await?;
         // Once, unless the same user is made or deleted at this very moment.
@@ -81,6 +82,10 @@ impl Database {
                 break (user_id, false);
             }
         };
+        if is_new {
+            let event = NewAuditEvent::succeeded(AuditAction::UserCreated, provenance);
+            tx.record(Some(user_id), &event).await?;
+        }
         tx.commit().await?;
         Ok(SignIn::Viewer {
             viewer: Viewer::new(

@@ -3,7 +3,7 @@ use std::{net::IpAddr, sync::Arc};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{AuditEventId, UserId};
+use super::{ApiKeyId, AuditEventId, UserId};
 
 /// One thing that happened, as the audit log keeps it.
 #[derive(Clone, Debug)]
@@ -75,7 +75,7 @@ impl AuditAction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditTarget {
     User(UserId),
-    ApiKey(Uuid),
+    ApiKey(ApiKeyId),
 }
 
 impl AuditTarget {
@@ -83,7 +83,7 @@ impl AuditTarget {
     pub const fn parts(self) -> (&'static str, Uuid) {
         match self {
             Self::User(id) => ("user", id.uuid()),
-            Self::ApiKey(id) => ("api_key", id),
+            Self::ApiKey(id) => ("api_key", id.uuid()),
         }
     }
 
@@ -91,9 +91,21 @@ impl AuditTarget {
     pub fn from_parts(target_type: &str, id: Uuid) -> Option<Self> {
         match target_type {
             "user" => Some(Self::User(UserId::from_uuid(id))),
-            "api_key" => Some(Self::ApiKey(id)),
+            "api_key" => Some(Self::ApiKey(ApiKeyId::from_uuid(id))),
             _ => None,
         }
+    }
+}
+
+impl From<UserId> for AuditTarget {
+    fn from(id: UserId) -> Self {
+        Self::User(id)
+    }
+}
+
+impl From<ApiKeyId> for AuditTarget {
+    fn from(id: ApiKeyId) -> Self {
+        Self::ApiKey(id)
     }
 }
 
@@ -147,9 +159,9 @@ impl NewAuditEvent {
     }
 
     /// Says what it was done to.
-    pub fn on(self, target: AuditTarget) -> Self {
+    pub fn on(self, target: impl Into<AuditTarget>) -> Self {
         Self {
-            target: Some(target),
+            target: Some(target.into()),
             ..self
         }
     }

@@ -1,1 +1,5 @@
+//! What happened, who did it, with which credential, from where.
+
+mod events;
+mod security_log;
 mod store;

@@ -2,7 +2,7 @@
 
 use loquat::db::SignIn;
 
-use crate::support::{TOLERANCE, TestDatabase, identity, sign_in, sql};
+use crate::support::{TOLERANCE, TestDatabase, by_token, identity, sign_in, sql};
 
 #[tokio::test]
 async fn a_suspended_user_is_refused_at_sign_in_and_welcome_again_once_restored() {
@@ -14,7 +14,7 @@ async fn a_suspended_user_is_refused_at_sign_in_and_welcome_again_once_restored(
     let mut promoted = identity("alice");
     promoted.is_admin = true;
     for identity in [identity("alice"), promoted] {
-        let refused = database.sign_in(&identity, TOLERANCE).await;
+        let refused = database.sign_in(&identity, TOLERANCE, &by_token()).await;
         assert!(
             matches!(refused, Ok(SignIn::Suspended(user_id)) if user_id == alice.user_id()),
             "{refused:?}"

@@ -10,7 +10,7 @@ use async_graphql::{Executor, Request};
 
 use crate::{
     accounts::{self, Accounts, Ending, Session},
-    auth::Credential,
+    auth::{Credential, CredentialError},
     chat::Chat,
     graphql::{self, Schema},
 };
@@ -29,6 +29,9 @@ pub trait Backend: Clone + Send + Sync + 'static {
         credential: &Credential,
         address: Option<IpAddr>,
     ) -> impl Future<Output = Result<Self::Session, SignInError>> + Send;
+
+    /// Notes that something was offered which cannot be a credential.
+    fn note_unusable(&self, _error: &CredentialError, _address: Option<IpAddr>) {}
 
     /// When the proof of a session runs out; `None`: never.
     fn expires_at(session: &Self::Session) -> Option<SystemTime>;
@@ -93,22 +96,13 @@ impl Backend for ChatBackend {
 
         match self.accounts.sign_in(credential, address).await {
             Ok(session) => Ok(session),
-            Err(accounts::SignInError::Refused(error)) => {
-                tracing::info!(reason = ?error, "a credential was refused");
-                Err(SignInError::Refused)
-            }
-            Err(accounts::SignInError::KeyRefused(refusal)) => {
-                tracing::info!(reason = refusal.as_str(), "a credential was refused");
-                Err(SignInError::Refused)
-            }
-            Err(error @ accounts::SignInError::Deleted) => {
-                tracing::info!(reason = %error, "a credential was refused");
-                Err(SignInError::Refused)
-            }
-            Err(accounts::SignInError::Suspended(user_id)) => {
-                tracing::info!(user.id = %user_id, "a suspended user was refused");
-                Err(SignInError::Suspended)
-            }
+            // The accounts have noted why.
+            Err(
+                accounts::SignInError::Refused(_)
+                | accounts::SignInError::KeyRefused(_)
+                | accounts::SignInError::Deleted,
+            ) => Err(SignInError::Refused),
+            Err(accounts::SignInError::Suspended(_)) => Err(SignInError::Suspended),
             Err(accounts::SignInError::Unavailable {
                 retry_after,
                 source,
@@ -128,6 +122,10 @@ impl Backend for ChatBackend {
                 })
             }
         }
+    }
+
+    fn note_unusable(&self, error: &CredentialError, address: Option<IpAddr>) {
+        self.accounts.note_unusable(error, address);
     }
 
     fn expires_at(session: &Session) -> Option<SystemTime> {

@@ -83,8 +83,15 @@ impl<B: Backend> Endpoint<B> {
         match credential_from_headers(headers) {
             Ok(None) => Ok(None),
             Ok(Some(credential)) => self.sign_in(&credential, address).await.map(Some),
-            Err(error) => Err(unusable(&error)),
+            Err(error) => Err(self.unusable(&error, address)),
         }
+    }
+
+    /// A header or key is there and cannot be a credential. Why is for the log: whoever tries to
+    /// get past the sign-in hears the same of everything.
+    pub(super) fn unusable(&self, error: &CredentialError, address: Option<IpAddr>) -> Failure {
+        self.backend.note_unusable(error, address);
+        Failure::refused_credential()
     }
 
     pub(super) async fn sign_in(
@@ -220,13 +227,6 @@ pub(super) fn address_of(extensions: &Extensions) -> Option<IpAddr> {
     extensions
         .get::<ClientAddress>()
         .map(|ClientAddress(address)| *address)
-}
-
-/// A header or key is there and cannot be a credential. Why is for the log: whoever tries to get
-/// past the sign-in hears the same of everything.
-pub(super) fn unusable(error: &CredentialError) -> Failure {
-    tracing::info!(reason = %error, "a credential was refused");
-    Failure::refused_credential()
 }
 
 fn select<'a>(

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use super::{
     Backend, Endpoint,
-    endpoint::{Carrier, address_of, unusable},
+    endpoint::{Carrier, address_of},
     failure::{Failure, Kind},
     media::{self, Media},
     params::Params,
@@ -76,10 +76,10 @@ async fn run<B: Backend>(
             "GraphQL is asked by GET or POST.",
         ));
     };
-    no_credential_in_query(parts.uri.query()).map_err(|error| unusable(&error))?;
-    let session = endpoint
-        .sign_in_by_headers(&parts.headers, address_of(&parts.extensions))
-        .await?;
+    let address = address_of(&parts.extensions);
+    no_credential_in_query(parts.uri.query())
+        .map_err(|error| endpoint.unusable(&error, address))?;
+    let session = endpoint.sign_in_by_headers(&parts.headers, address).await?;
     let carrier = if is_get { Carrier::Get } else { Carrier::Post };
     let operation = endpoint.prepare(params, carrier, session.as_ref())?;
     match endpoint.execute(operation).await {

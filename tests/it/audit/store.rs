@@ -3,7 +3,7 @@
 use loquat::{
     db::{Database, SystemReason, Viewer},
     model::{
-        AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditTarget, NewAuditEvent,
+        ApiKeyId, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditTarget, NewAuditEvent,
         PageRequest, Provenance, Slice, UserId,
     },
 };
@@ -46,7 +46,7 @@ async fn a_log() -> (TestDatabase, Database, Viewer) {
     let event = NewAuditEvent::succeeded(AuditAction::ApiKeyCreated, &by_token("203.0.113.7"));
     note(&database, &ann, &event).await;
     let event = NewAuditEvent::failed(AuditAction::ApiKeyRevoked, &by_token("2001:db8::1"))
-        .on(AuditTarget::ApiKey(Uuid::now_v7()));
+        .on(ApiKeyId::new());
     note(&database, &ann, &event).await;
     let mut tx = database
         .system_tx(SystemReason::CleanUp)

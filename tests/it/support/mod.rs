@@ -14,7 +14,7 @@ use std::{future::Future, time::Duration};
 
 pub use api::{Api, session_of, text};
 pub use blindfold::Blindfold;
-pub use database::{TOLERANCE, TestDatabase, identity, sign_in, sign_in_as};
+pub use database::{TOLERANCE, TestDatabase, by_token, identity, sign_in, sign_in_as};
 pub use gate::{SqlGate, sql};
 pub use model::Writing;
 pub use replica::{QUICK, Replica, token};

@@ -5,6 +5,7 @@ use futures_util::{StreamExt, stream::BoxStream};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use loquat::{
     accounts::Accounts,
+    audit::Audit,
     auth::Authenticator,
     chat::{Chat, ChatError, FollowEvent, SendMessage, Sent, StartChat, Timing},
     config::{ChatSettings, OfferedModels, ProviderSettings, Settings, Sources},
@@ -147,6 +148,7 @@ fn accounts(database: &Database, lifecycle: &Lifecycle) -> Accounts {
     Accounts::start(
         authenticator,
         database.clone(),
+        Audit::start(database.clone(), None, lifecycle),
         settings.jwt_leeway,
         lifecycle,
     )

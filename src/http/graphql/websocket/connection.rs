@@ -20,7 +20,6 @@ use tracing::Instrument;
 use super::{
     super::{
         Backend, Endpoint,
-        endpoint::unusable,
         failure::{self, Failure},
         params::Params,
     },
@@ -209,7 +208,11 @@ impl<B: Backend> Connection<B> {
         }
         let credential = match credential_from_connection_init(&self.headers, payload) {
             Ok(Some(credential)) => credential,
-            Err(error) => return Err(Close::of_sign_in(&unusable(&error)).into()),
+            Err(error) => {
+                return Err(
+                    Close::of_sign_in(&self.endpoint.unusable(&error, self.address)).into(),
+                );
+            }
             Ok(None) => {
                 return Err(
                     Close::forbidden("Sign in: connection_init carries no credential").into(),
@@ -248,7 +251,9 @@ impl<B: Backend> Connection<B> {
                     None => Ok(()),
                 }
             }
-            Err(error) => Err(Close::of_sign_in(&unusable(&error)).into()),
+            Err(error) => {
+                Err(Close::of_sign_in(&self.endpoint.unusable(&error, self.address)).into())
+            }
         }
     }
 

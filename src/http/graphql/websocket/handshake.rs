@@ -14,12 +14,7 @@ use tracing::Instrument;
 use url::Url;
 
 use super::{
-    super::{
-        Backend, Endpoint,
-        endpoint::{address_of, unusable},
-        failure::Failure,
-        single,
-    },
+    super::{Backend, Endpoint, endpoint::address_of, failure::Failure, single},
     connection,
     protocol::{Close, SUBPROTOCOL},
 };
@@ -56,7 +51,7 @@ pub(in super::super) async fn accept<B: Backend>(
         ));
     }
     if let Err(error) = no_credential_in_query(parts.uri.query()) {
-        return single::plain_refusal(unusable(&error));
+        return single::plain_refusal(endpoint.unusable(&error, address_of(&parts.extensions)));
     }
     if endpoint.lifecycle.is_draining() {
         return single::plain_refusal(Failure::draining());
