@@ -2,6 +2,7 @@
 
 mod credentials;
 mod development;
+mod gateway;
 mod hostile;
 mod issuer;
 mod issuers;

@@ -1,6 +1,7 @@
 //! Settings, from what was written to what the server runs with, and every way to be wrong.
 
 mod issuers;
+mod wrong_issuers;
 
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use loquat::config::{
     names::{self, SETTINGS},
 };
 
+const GATEWAY_SECRET: &str = "a-gateway-secret-of-more-than-32-bytes";
 const SECRET: &str = "an-hs256-secret-of-more-than-32-bytes";
 
 fn variables(pairs: &[(&str, &str)]) -> Sources {

@@ -4,14 +4,10 @@ use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
 use loquat::{
-    auth::{
-        AuthError, AuthSetupError, Authenticator, Credential, Issued, MintError, TokenRequest,
-        Unverified, mint,
-    },
-    config::{Environment, Settings, Sources},
+    auth::{AuthError, Authenticator, Credential, MintError, TokenRequest, Unverified, mint},
+    config::{Settings, Sources},
     lifecycle::Lifecycle,
 };
-use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::{
@@ -378,70 +374,6 @@ async fn whoever_holds_a_token_is_told_what_each_issuer_says_of_it() {
     for text in ["", "a.b", "a.b.c", &format!("{good}.d"), &"a".repeat(9_000)] {
         assert_eq!(Unverified::read(text), None, "{text:.10}");
     }
-}
-
-fn production() -> Settings {
-    settings(&[
-        ("ENVIRONMENT", "production"),
-        ("LOQUAT_GATEWAY_SECRET", ONE),
-    ])
-}
-
-#[tokio::test]
-async fn a_gateway_names_its_users_by_its_secret_alone() {
-    let gateway = authenticator(&production());
-    let ask = async |authenticator: &Authenticator, secret: &str, user: &str| {
-        let credential = Credential::Gateway {
-            secret: SecretString::from(secret),
-            user: user.to_owned(),
-        };
-        authenticator.authenticate(&credential).await
-    };
-    let identity = ask(&gateway, ONE, "ada").await.expect("accepted");
-    assert_eq!(
-        (identity.issuer.as_str(), identity.external_id.as_str()),
-        ("gateway", "ada")
-    );
-    assert!(!identity.is_admin);
-    assert_eq!((identity.issued, identity.expires_at), (Issued::Now, None));
-
-    for secret in [TWO, "", &ONE[1..], &ONE[..10], &format!("{ONE}x"), "ONE"] {
-        let outcome = ask(&gateway, secret, "ada").await;
-        assert!(matches!(outcome, Err(AuthError::Refused(_))), "{secret}");
-    }
-    for user in ["", " ", "a\0b", &"x".repeat(256)] {
-        assert!(ask(&gateway, ONE, user).await.is_err(), "{user:?}");
-    }
-    // Where there is none, not even the secret of the issuer is one.
-    let none = authenticator(&settings(&[("JWT_SECRET_KEY", ONE)]));
-    assert!(ask(&none, ONE, "ada").await.is_err());
-
-    let name = Credential::DevelopmentUser("ada".to_owned());
-    assert!(gateway.authenticate(&name).await.is_err());
-    assert!(offer(&gateway, token(ONE, json!({}))).await.is_err());
-    let key = Credential::ApiKey(SecretString::from("loq_a"));
-    assert!(gateway.authenticate(&key).await.is_err());
-}
-
-#[tokio::test]
-async fn a_gateway_that_anybody_could_be_does_not_start() {
-    let start =
-        |settings: &Settings| Authenticator::new(settings, &Lifecycle::new()).expect_err("refused");
-    let mut settings = production();
-    settings.environment = Environment::Development;
-    assert!(matches!(
-        start(&settings),
-        AuthSetupError::DevelopmentGateway
-    ));
-    let mut settings = production();
-    settings.gateway_secret = Some(SecretString::from(&ONE[..31]));
-    assert!(matches!(
-        start(&settings),
-        AuthSetupError::ShortGatewaySecret
-    ));
-    let mut settings = production();
-    settings.gateway_secret = None;
-    assert!(matches!(start(&settings), AuthSetupError::NoIssuer));
 }
 
 #[tokio::test]
