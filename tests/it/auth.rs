@@ -7,6 +7,7 @@ mod hostile;
 mod issuer;
 mod issuers;
 mod jwks;
+mod jwks_hostile;
 mod jwks_server;
 mod presets;
 mod server;

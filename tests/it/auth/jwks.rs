@@ -1,11 +1,9 @@
-//! Published keys: rotation, outages, servers that are slow or hostile, and how often they are
-//! asked.
+//! Published keys: which verify what, rotation, and how often their server is asked.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use axum::{body::Body, http::StatusCode, response::Redirect};
-use bytes::Bytes;
-use futures_util::{future::join_all, stream};
+use axum::http::StatusCode;
+use futures_util::future::join_all;
 use jsonwebtoken::Algorithm;
 use loquat::{
     auth::{AuthError, Authenticator},
@@ -16,6 +14,7 @@ use serde_json::{Value, json};
 use super::{
     issuer::{TestKey, now, offer, reason},
     jwks_server::JwksServer,
+    server::{Reply, Server},
 };
 
 fn token(key: &TestKey, kid: &str) -> String {
@@ -154,28 +153,6 @@ async fn a_rotated_key_is_found_and_the_one_before_it_is_gone() {
 }
 
 #[tokio::test]
-async fn known_keys_outlive_an_outage() {
-    let key = TestKey::rsa_a();
-    for status in [
-        StatusCode::INTERNAL_SERVER_ERROR,
-        StatusCode::NOT_FOUND,
-        StatusCode::NO_CONTENT,
-    ] {
-        let server = JwksServer::start(&[published(&key, "a")]).await;
-        let authenticator = server.authenticator();
-        let served = token(&key, "a");
-        assert!(offer(&authenticator, served.clone()).await.is_ok());
-
-        server.answer(move || status);
-        let outcome = offer(&authenticator, token(&key, "unknown")).await;
-        assert_eq!(reason(&outcome), "unavailable");
-        for good in [served, token(&key, "a")] {
-            assert!(offer(&authenticator, good).await.is_ok());
-        }
-    }
-}
-
-#[tokio::test]
 async fn nobody_waits_for_a_fetch_whose_key_is_known() {
     let key = TestKey::rsa_a();
     let server = JwksServer::start(&[published(&key, "a")]).await;
@@ -225,66 +202,6 @@ async fn a_wrong_token_is_refused_even_while_no_key_is_known() {
     let foreign = super::issuer::hs256().token(json!({}), json!({}));
     let outcome = offer(&authenticator, foreign).await;
     assert_eq!(reason(&outcome), "the algorithm is not accepted");
-}
-
-/// Time stands still but for timers: whoever is silent is given up at once.
-#[tokio::test(start_paused = true)]
-async fn a_server_that_never_answers_is_given_up() {
-    let server = JwksServer::start(&[published(&TestKey::ed25519_a(), "a")]).await;
-    server.close_gate();
-    let outcome = offer(&server.authenticator(), token(&TestKey::ed25519_a(), "a")).await;
-    assert_eq!(reason(&outcome), "unavailable");
-}
-
-#[tokio::test]
-async fn redirects_are_not_followed() {
-    let key = TestKey::ed25519_a();
-    let elsewhere = JwksServer::start(&[published(&key, "a")]).await;
-    let server = JwksServer::start(&[]).await;
-    let target = elsewhere.url.clone();
-    server.answer(move || Redirect::temporary(&target));
-
-    let outcome = offer(&server.authenticator(), token(&key, "a")).await;
-
-    assert_eq!(reason(&outcome), "unavailable");
-    assert_eq!(elsewhere.requests(), 0);
-}
-
-#[tokio::test]
-async fn a_body_that_is_no_key_set_is_as_good_as_none() {
-    let key = TestKey::ed25519_a();
-    let endless = || {
-        let chunk = Bytes::from_static(&[b' '; 16 * 1024]);
-        Body::from_stream(stream::repeat_with(move || {
-            Ok::<_, std::io::Error>(chunk.clone())
-        }))
-    };
-    let huge = format!(
-        r#"{{"padding":"{}","keys":[{}]}}"#,
-        "x".repeat(300_000),
-        published(&key, "a")
-    );
-    let deep = format!(
-        r#"{{"keys":[{}{}]}}"#,
-        "[".repeat(50_000),
-        "]".repeat(50_000)
-    );
-    let bodies: [Arc<dyn Fn() -> Body + Send + Sync>; 8] = [
-        Arc::new(endless),
-        Arc::new(move || Body::from(huge.clone())),
-        Arc::new(move || Body::from(deep.clone())),
-        Arc::new(|| Body::from("<html>maintenance</html>")),
-        Arc::new(|| Body::from("")),
-        Arc::new(|| Body::from("[]")),
-        Arc::new(|| Body::from(r#"{"keys":{}}"#)),
-        Arc::new(|| Body::from(b"{\"keys\":[\"\xff\"]}".to_vec())),
-    ];
-    for (index, body) in bodies.into_iter().enumerate() {
-        let server = JwksServer::start(&[]).await;
-        server.answer(move || body());
-        let outcome = offer(&server.authenticator(), token(&key, "a")).await;
-        assert_eq!(reason(&outcome), "unavailable", "body {index}");
-    }
 }
 
 #[tokio::test]
@@ -408,6 +325,111 @@ async fn an_odd_key_verifies_nothing_and_spoils_nothing() {
         assert_eq!(reason(&outcome), expected, "{name}");
         let outcome = offer(&authenticator, signer.token(json!({}), json!({}))).await;
         assert!(outcome.is_err(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_bearer_of_a_key_too_new_to_be_known_is_told_when_to_come_back_and_nobody_else_is() {
+    let key = TestKey::ed25519_a();
+    let published = JwksServer::start(&[published(&key, "a")]).await;
+    let server = Server::start(published.settings()).await;
+    let ask = async |token: String| {
+        let bearer = format!("Bearer {token}").into_bytes();
+        server.ask(&vec![("authorization", bearer)], "").await
+    };
+    let user = || Reply::User("user-1".to_owned());
+    assert_eq!(ask(token(&key, "a")).await, user());
+    assert_eq!(ask(token(&key, "stranger")).await, Reply::Refused);
+
+    for n in 0..20 {
+        let reply = ask(token(&key, &format!("new-{n}"))).await;
+        assert!(matches!(reply, Reply::Unavailable(1..=10)), "{reply:?}");
+        assert_eq!(ask(token(&key, "a")).await, user());
+    }
+    let reply = server.open(&json!({ "token": token(&key, "new") })).await;
+    assert_eq!(reply, Reply::Other("1013 Try again later".to_owned()));
+    let reply = server.open(&json!({ "token": token(&key, "a") })).await;
+    assert_eq!(reply, user());
+    // What no key could save is refused as ever.
+    let over = key.token(json!({ "kid": "new" }), json!({ "exp": 0 }));
+    assert_eq!(ask(over).await, Reply::Refused);
+    assert_eq!(published.requests(), 2);
+}
+
+#[tokio::test]
+async fn of_two_keys_of_one_name_each_verifies_and_of_twenty_not_all_are_tried() {
+    let (one, other) = (TestKey::p256_a(), TestKey::p256_b());
+    let server = JwksServer::start(&[published(&one, "same"), published(&other, "same")]).await;
+    let authenticator = server.authenticator();
+    for key in [&one, &other] {
+        let outcome = offer(&authenticator, token(key, "same")).await;
+        assert_eq!(reason(&outcome), "accepted");
+    }
+
+    let mut keys = vec![published(&one, "same"); 8];
+    keys.extend(vec![published(&other, "same"); 12]);
+    let server = JwksServer::start(&keys).await;
+    let authenticator = server.authenticator();
+    let outcome = offer(&authenticator, token(&one, "same")).await;
+    assert_eq!(reason(&outcome), "accepted");
+    let outcome = offer(&authenticator, token(&other, "same")).await;
+    assert_eq!(reason(&outcome), "the signature is wrong");
+}
+
+#[tokio::test]
+async fn a_set_without_keys_takes_every_key_back() {
+    let key = TestKey::ed25519_a();
+    let server = JwksServer::start(&[published(&key, "a")]).await;
+    let authenticator = server.authenticator();
+    let served = token(&key, "a");
+    assert!(offer(&authenticator, served.clone()).await.is_ok());
+
+    server.publish(&[]);
+    let outcome = offer(&authenticator, token(&key, "b")).await;
+    assert_eq!(reason(&outcome), "no published key fits");
+    for gone in [served, token(&key, "a")] {
+        let outcome = offer(&authenticator, gone).await;
+        assert_eq!(reason(&outcome), "unavailable");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_not_remembered() {
+    let (old, new) = (TestKey::p256_a(), TestKey::p256_b());
+    let server = JwksServer::start(&[published(&old, "a")]).await;
+    let authenticator = server.authenticator();
+    let early = token(&new, "a");
+    for _ in 0..2 {
+        let outcome = offer(&authenticator, early.clone()).await;
+        assert_eq!(reason(&outcome), "the signature is wrong");
+    }
+
+    server.publish(&[published(&new, "a")]);
+    let outcome = offer(&authenticator, token(&new, "unknown")).await;
+    assert_eq!(reason(&outcome), "no published key fits");
+    let outcome = offer(&authenticator, early).await;
+    assert_eq!(reason(&outcome), "accepted");
+}
+
+#[tokio::test]
+async fn tokens_of_two_users_are_never_taken_for_each_other() {
+    let key = TestKey::ed25519_a();
+    let server = JwksServer::start(&[published(&key, "a")]).await;
+    let authenticator = server.authenticator();
+    let tokens: Vec<_> = (0..300)
+        .map(|n| {
+            let user = format!("user-{n}");
+            (
+                key.token(json!({ "kid": "a" }), json!({ "sub": user })),
+                user,
+            )
+        })
+        .collect();
+    for _ in 0..3 {
+        for (token, user) in &tokens {
+            let identity = offer(&authenticator, token.as_str()).await;
+            assert_eq!(identity.expect("a good token").external_id, *user);
+        }
     }
 }
 
