@@ -21,6 +21,7 @@ mod provider;
 mod replicas;
 mod reply;
 mod schema;
+mod secrets_in_logs;
 mod startup;
 mod support;
 mod suspension;

@@ -6,6 +6,5 @@ mod drain;
 mod endings;
 mod hostile;
 mod issuers;
-mod logs;
 mod pair;
 mod sign_in;
