@@ -1,5 +1,8 @@
 /** Each issuer's tokens under its own settings, under every other's, and under all at once. */
 import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { startLoquat } from "../server.mjs";
 import { startBetterAuth } from "./better-auth.mjs";
@@ -55,7 +58,31 @@ describe("issuers", { timeout: 120_000 }, () => {
       }
     });
   }
+
+  it("all are believed at once, each for its own users", async (t) => {
+    const folder = await mkdtemp(join(tmpdir(), "loquat-issuers-"));
+    t.after(() => rm(folder, { recursive: true, force: true }));
+    const LOQUAT_CONFIG = join(folder, "loquat.toml");
+    await writeFile(LOQUAT_CONFIG, issuers.map(table).join("\n"));
+    const server = await startLoquat({ DATABASE_URL, LOQUAT_CONFIG });
+    t.after(() => server.stop());
+
+    for (const issuer of issuers) {
+      for (const [what, token] of Object.entries(issuer.accepted)) {
+        assertAccepted(await ask(server, token), issuer.name, issuer.user, `${what} of ${issuer.name}`);
+      }
+      for (const [what, token] of Object.entries(issuer.refused)) {
+        assertRefused(await ask(server, token), `${what} of ${issuer.name}`);
+      }
+    }
+  });
 });
+
+/** In TOML, where JSON's strings are strings, too. */
+function table({ name, table }) {
+  const lines = Object.entries({ name, ...table }).map(([key, value]) => `${key} = ${JSON.stringify(value)}\n`);
+  return `[[issuers]]\n${lines.join("")}`;
+}
 
 async function ask({ url }, token) {
   const response = await fetch(`${url}/graphql`, {
