@@ -38,6 +38,17 @@ impl DatabaseHost {
         Self::start(settings).await
     }
 
+    /// For a command that only looks: the same, but makes nothing. `None`: there is no database
+    /// yet, the first start will make one.
+    pub async fn visit(settings: &Settings) -> Result<Option<Self>, StartError> {
+        let is_there =
+            settings.database.url.is_some() || cluster::exists(&cluster_settings(settings))?;
+        match is_there {
+            true => Self::reach(settings).await.map(Some),
+            false => Ok(None),
+        }
+    }
+
     pub fn url(&self) -> &SecretString {
         match self {
             Self::Elsewhere(url) => url,

@@ -122,7 +122,7 @@ pub(super) fn is_user_id(id: &str) -> bool {
 
 /// The claim of this very name, which may hold dots (`https://app.example.com/role`); else the one
 /// at the end of the path (`app_metadata.role`).
-fn claim<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
+pub(super) fn claim<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
     claims.get(name).or_else(|| {
         let mut path = name.split('.');
         let first = claims.get(path.next()?)?;
@@ -130,7 +130,7 @@ fn claim<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
     })
 }
 
-fn holds(rule: &ClaimRule, claims: &Claims) -> bool {
+pub(super) fn holds(rule: &ClaimRule, claims: &Claims) -> bool {
     let Some(claim) = claim(claims, &rule.claim) else {
         return false;
     };

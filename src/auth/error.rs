@@ -50,6 +50,10 @@ impl Reason {
         self.check.as_str()
     }
 
+    pub(super) fn check(&self) -> Check {
+        self.check
+    }
+
     /// The names of the issuers that judged it: none where it was not worth their while.
     pub fn judges(&self) -> &[String] {
         &self.judges
@@ -103,7 +107,7 @@ pub(super) enum Check {
 }
 
 impl Check {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::TooLong => "the token is too long",
             Self::Malformed => "the token is malformed",

@@ -11,6 +11,7 @@ mod cache;
 mod claims;
 mod credential;
 mod development;
+mod diagnosis;
 mod error;
 mod gateway;
 mod jwks;
@@ -23,7 +24,9 @@ pub use credential::{
     API_KEY_PREFIX, Credential, CredentialError, credential_from_connection_init,
     credential_from_headers, credential_from_ping, no_credential_in_query,
 };
+pub use diagnosis::{Diagnosis, diagnose, name_of_key_set};
 pub use error::{AuthError, Reason};
+pub use jwks::{KeySurvey, SurveyError, SurveyedKey, survey};
 pub use mint::{MintError, TokenRequest, mint};
 pub use token::Unverified;
 

@@ -1,8 +1,10 @@
 //! The command line: what was asked for, and how it ended.
 //!
 //! Invariant: a command that cannot do its work says so in one line on standard error. Exit codes:
-//! 0, done; 1, something unforeseen; 2, a setting or an argument is wrong.
+//! 0, done; 1, something unforeseen, or a problem that `doctor` has found; 2, a setting or an
+//! argument is wrong.
 
+mod doctor;
 mod flags;
 mod migrate;
 mod schema;
@@ -50,6 +52,8 @@ enum Command {
     Schema,
     /// Print a token for trying things out, in development
     Token(token::Token),
+    /// Look for what keeps the server from working, or say why a token is refused
+    Doctor(doctor::Doctor),
 }
 
 /// How a command failed. Each text is one line.
@@ -94,7 +98,7 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             eprintln!("loquat: {}", failure.line());
             failure.exit_code()
@@ -102,7 +106,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> Result<(), Failure> {
+fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let settings = || -> Result<Settings, SettingsError> {
         Settings::resolve(&Sources::load(arguments.flags.into_values())?)
     };
@@ -111,7 +115,9 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Migrate(action) => migrate::run(&settings()?, &action),
         Command::Schema => schema::run(),
         Command::Token(token) => token::run(&settings()?, &token),
+        Command::Doctor(doctor) => return doctor::run(settings(), &doctor),
     }
+    .map(|()| ExitCode::SUCCESS)
 }
 
 fn runtime() -> Result<Runtime, Failure> {

@@ -2,7 +2,7 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
-    PgPool,
+    PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::{sync::Semaphore, time::timeout};
@@ -16,6 +16,9 @@ use super::{
 
 /// How long a request waits for a connection before it is told to come back later.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The roles that statements run as, one for each kind of transaction.
+pub(super) const ROLES: [&str; 3] = ["loquat_viewer", "loquat_system", "loquat_admin"];
 
 /// The oldest PostgreSQL that the SQL of this program is for.
 const OLDEST_SERVER: u32 = 15;
@@ -81,7 +84,9 @@ impl Database {
             turns: Arc::new(Turns::of(requests)),
             writers: Arc::new(Semaphore::new(engine as usize - 1)),
         };
-        check_roles(&database.requests).await?;
+        let mut connection = database.requests.acquire().await.map_err(unreachable)?;
+        check_roles(&mut connection).await?;
+        drop(connection);
         Ok(database)
     }
 
@@ -126,14 +131,14 @@ impl Database {
 }
 
 /// Whether the login role may become each of the three: the last question it asks itself.
-async fn check_roles(pool: &PgPool) -> Result<(), DatabaseSetupError> {
-    for role in ["loquat_viewer", "loquat_system", "loquat_admin"] {
+pub(super) async fn check_roles(connection: &mut PgConnection) -> Result<(), DatabaseSetupError> {
+    for role in ROLES {
         let (login, granted): (String, bool) = sqlx::query_as(
                 "select current_user::text, pg_has_role(current_user, $1, \
                  case when current_setting('server_version_num')::int >= 160000 then 'SET' else 'MEMBER' end)",
             )
             .bind(role)
-            .fetch_one(pool)
+            .fetch_one(&mut *connection)
             .await
             .map_err(unreachable)?;
         if !granted {

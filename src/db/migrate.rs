@@ -104,7 +104,7 @@ fn migrator() -> Migrator {
     migrator
 }
 
-async fn open(options: &PgConnectOptions) -> Result<PgConnection, DatabaseSetupError> {
+pub(super) async fn open(options: &PgConnectOptions) -> Result<PgConnection, DatabaseSetupError> {
     let mut connection = timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options))
         .await
         .map_err(|_| {
@@ -127,7 +127,9 @@ async fn pending(connection: &mut PgConnection) -> Result<usize, DatabaseSetupEr
     Ok(status.iter().filter(|migration| !migration.applied).count())
 }
 
-async fn status(connection: &mut PgConnection) -> Result<Vec<MigrationStatus>, DatabaseSetupError> {
+pub(super) async fn status(
+    connection: &mut PgConnection,
+) -> Result<Vec<MigrationStatus>, DatabaseSetupError> {
     let applied = applied(connection).await?;
     let migrator = migrator();
     let known: Vec<_> = migrator
@@ -214,38 +216,69 @@ async fn explain(
     if !is_refusal(source) {
         return MigrateError::Failed(one_line(source));
     }
-    let (login, database, creates_roles, creates_schemas): (String, String, bool, bool) =
-        match sqlx::query_as(
+    match Rights::of(connection).await {
+        Ok(rights) => rights.missing(true).unwrap_or_else(|| {
+            let mend = format!("{GRANTS} \"{}\";", rights.login);
+            rights.lacking(
+                "grant itself the roles loquat_viewer, loquat_system and loquat_admin",
+                mend,
+            )
+        }),
+        Err(_) => MigrateError::Failed(one_line(source)),
+    }
+}
+
+const GRANTS: &str = "GRANT loquat_viewer, loquat_system, loquat_admin TO";
+
+/// What the login role may do that the first migration needs.
+pub(super) struct Rights {
+    pub login: String,
+    database: String,
+    creates_roles: bool,
+    creates_schemas: bool,
+}
+
+impl Rights {
+    pub async fn of(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
+        let (login, database, creates_roles, creates_schemas) = sqlx::query_as(
             "select current_user::text, current_database()::text, \
              (select rolcreaterole or rolsuper from pg_roles where rolname = current_user), \
              has_database_privilege(current_database(), 'CREATE')",
         )
         .fetch_one(connection)
-        .await
-        {
-            Ok(row) => row,
-            Err(_) => return MigrateError::Failed(one_line(source)),
-        };
-    let missing_grants = "GRANT loquat_viewer, loquat_system, loquat_admin TO";
-    if !creates_schemas {
-        MigrateError::NotAllowed {
-            missing: "create a schema",
-            mend: format!("GRANT CREATE ON DATABASE \"{database}\" TO \"{login}\";"),
+        .await?;
+        Ok(Self {
             login,
+            database,
+            creates_roles,
+            creates_schemas,
+        })
+    }
+
+    /// The first right that is missing, with the SQL that gives it. The roles are needed unless
+    /// they are there.
+    pub fn missing(&self, needs_roles: bool) -> Option<MigrateError> {
+        let Self {
+            login, database, ..
+        } = self;
+        if !self.creates_schemas {
+            let mend = format!("GRANT CREATE ON DATABASE \"{database}\" TO \"{login}\";");
+            return Some(self.lacking("create a schema", mend));
         }
-    } else if creates_roles {
-        MigrateError::NotAllowed {
-            missing: "grant itself the roles loquat_viewer, loquat_system and loquat_admin",
-            mend: format!("{missing_grants} \"{login}\";"),
-            login,
+        if needs_roles && !self.creates_roles {
+            let mend = format!(
+                "CREATE ROLE loquat_viewer NOLOGIN; CREATE ROLE loquat_system NOLOGIN; CREATE ROLE loquat_admin NOLOGIN; {GRANTS} \"{login}\";"
+            );
+            return Some(self.lacking("create roles", mend));
         }
-    } else {
+        None
+    }
+
+    fn lacking(&self, missing: &'static str, mend: String) -> MigrateError {
         MigrateError::NotAllowed {
-            missing: "create roles",
-            mend: format!(
-                "CREATE ROLE loquat_viewer NOLOGIN; CREATE ROLE loquat_system NOLOGIN; CREATE ROLE loquat_admin NOLOGIN; {missing_grants} \"{login}\";"
-            ),
-            login,
+            login: self.login.clone(),
+            missing,
+            mend,
         }
     }
 }

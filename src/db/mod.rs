@@ -4,7 +4,7 @@
 //! stated reason, for the system; the pool is private to this folder, and so are the constructors
 //! of [`Viewer`]. Each transaction takes on its own database role before its first query, so the
 //! rows of other users are out of reach even where an SQL text forgets its owner. Only migrations
-//! run as the login role, and the one question at the start whether it may become the three.
+//! run as the login role, and the questions whether it may do what they need and become the three.
 //!
 //! This folder knows rows and keys. It must not know GraphQL, providers or what a rule of the
 //! chat is.
@@ -15,6 +15,7 @@ pub mod cluster;
 mod connect;
 mod conversations;
 mod error;
+mod examine;
 mod idempotency_keys;
 mod messages;
 pub mod migrate;
@@ -32,6 +33,7 @@ pub use audit_log::AuditEventKey;
 pub use connect::{Database, DatabaseSetupError};
 pub use conversations::{ConversationChanges, ConversationKey, NewConversation};
 pub use error::DbError;
+pub use examine::{DatabaseReport, examine};
 pub use idempotency_keys::{ClaimedKey, KeyResult, Operation};
 pub use messages::{NewMessage, PathPage};
 pub use progress::ReplyProgress;

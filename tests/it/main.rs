@@ -5,6 +5,7 @@ mod auth;
 mod cluster;
 mod config;
 mod database;
+mod doctor;
 mod endings;
 mod followers;
 mod graphql;

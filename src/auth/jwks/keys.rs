@@ -8,6 +8,8 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::SurveyedKey;
+
 /// What is looked at of a set, and tried for one token.
 const MAX_KEYS: usize = 100;
 const MAX_CANDIDATES: usize = 8;
@@ -69,6 +71,13 @@ impl KeySet {
 
     pub fn skipped(&self) -> usize {
         self.skipped
+    }
+
+    pub fn survey(&self) -> impl Iterator<Item = SurveyedKey> {
+        self.keys.iter().map(|key| SurveyedKey {
+            kid: key.kid.clone(),
+            algorithms: key.algorithms.clone(),
+        })
     }
 
     pub fn has_candidate(&self, kid: Option<&str>, algorithm: Algorithm) -> bool {

@@ -25,8 +25,10 @@ use crate::lifecycle::Lifecycle;
 
 mod fetch;
 mod keys;
+mod survey;
 
 pub(super) use fetch::is_loopback;
+pub use survey::{KeySurvey, SurveyError, SurveyedKey, survey};
 
 use fetch::{FetchError, Fetcher};
 use keys::KeySet;

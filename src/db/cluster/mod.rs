@@ -148,6 +148,14 @@ pub async fn attach(settings: &ClusterSettings) -> Result<Option<SecretString>, 
     Ok(Some(url(&home.password()?, &folder, NAME)))
 }
 
+/// Whether the data folder holds a cluster, running or not.
+pub fn exists(settings: &ClusterSettings) -> Result<bool, ClusterError> {
+    match Home::find(&settings.data_dir)? {
+        Some(home) => Ok(home.major()?.is_some()),
+        None => Ok(false),
+    }
+}
+
 /// The host in front of the path is never asked; without one the password would have no place.
 fn url(password: &SecretString, socket_folder: &Path, database: &str) -> SecretString {
     let mut url = url::Url::parse("postgres://localhost").expect("the URL is well formed");

@@ -10,6 +10,7 @@
 mod attempt;
 mod backoff;
 mod failure;
+mod models;
 mod redact;
 mod text;
 mod transport;
@@ -40,7 +41,7 @@ use self::{
 use super::{Prompt, Provider, ProviderError, ReplyEvent};
 use crate::config::OpenAiSettings;
 
-pub use self::backoff::Backoff;
+pub use self::{backoff::Backoff, models::ModelsError};
 
 /// The longest wait that a provider may ask for before the next try. One that asks for more is
 /// not asked again: its user would rather know now.

@@ -1,6 +1,7 @@
 use std::{
     net::SocketAddr,
     os::unix::process::ExitStatusExt,
+    path::Path,
     process::{ExitStatus, Output, Stdio},
     time::Duration,
 };
@@ -12,7 +13,7 @@ use nix::{
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader},
     process::{Child, Command},
     task::JoinHandle,
     time::timeout,
@@ -27,6 +28,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Program {
     folder: TempDir,
     command: Command,
+    input: Vec<u8>,
 }
 
 impl Program {
@@ -41,7 +43,23 @@ impl Program {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        Self { folder, command }
+        Self {
+            folder,
+            command,
+            input: Vec::new(),
+        }
+    }
+
+    /// What it reads on standard input; nothing otherwise.
+    pub fn input(mut self, text: &str) -> Self {
+        self.command.stdin(Stdio::piped());
+        self.input = text.as_bytes().to_vec();
+        self
+    }
+
+    /// Where it runs. It goes with this, or with the server.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub fn variable(mut self, name: &str, value: &str) -> Self {
@@ -60,10 +78,15 @@ impl Program {
     }
 
     pub async fn output(mut self) -> Output {
-        timeout(PATIENCE, self.command.output())
+        let mut child = self.command.spawn().expect("the program runs");
+        if let Some(mut input) = child.stdin.take() {
+            // One that ends before it has read all is judged by what it says.
+            let _ = input.write_all(&self.input).await;
+        }
+        timeout(PATIENCE, child.wait_with_output())
             .await
             .expect("the program ends by itself")
-            .expect("the program runs")
+            .expect("its output is read")
     }
 
     /// The one line of a start that was refused.

@@ -1,0 +1,48 @@
+//! A look at a database that changes nothing in it.
+
+use secrecy::SecretString;
+
+use super::{
+    connect::{DatabaseSetupError, ROLES, check_roles, connect_options, unreachable},
+    migrate::{self, MigrationStatus, Rights},
+};
+
+/// A database that the server can use, after the migrations that it lacks.
+#[derive(Clone, Debug)]
+pub struct DatabaseReport {
+    /// PostgreSQL's own, such as `18.4`.
+    pub version: String,
+    /// The role that the server signs in as.
+    pub login: String,
+    /// Oldest first.
+    pub migrations: Vec<MigrationStatus>,
+}
+
+/// Finds what would keep the server from starting on this database.
+pub async fn examine(url: &SecretString) -> Result<DatabaseReport, DatabaseSetupError> {
+    let mut connection = migrate::open(&connect_options(url, false)?).await?;
+    let migrations = migrate::status(&mut connection).await?;
+    let (version, has_roles): (String, bool) = sqlx::query_as(
+        "select split_part(current_setting('server_version'), ' ', 1), \
+         (select count(*) = $1 from pg_roles where rolname = any ($2))",
+    )
+    .bind(ROLES.len() as i64)
+    .bind(ROLES)
+    .fetch_one(&mut connection)
+    .await
+    .map_err(unreachable)?;
+    let rights = Rights::of(&mut connection).await.map_err(unreachable)?;
+    if has_roles {
+        check_roles(&mut connection).await?;
+    }
+    let is_new = !migrations.iter().any(|migration| migration.applied);
+    match rights.missing(!has_roles) {
+        Some(missing) if is_new => return Err(missing.into()),
+        _ => {}
+    }
+    Ok(DatabaseReport {
+        version,
+        login: rights.login,
+        migrations,
+    })
+}
