@@ -1,5 +1,6 @@
 //! Who is let in, and who is not: tokens, key sets, headers and development names.
 
+mod accepted_before;
 mod credentials;
 mod development;
 mod gateway;

@@ -22,7 +22,7 @@ use crate::{
 pub struct Server {
     address: SocketAddr,
     http: Client,
-    _database: TestDatabase,
+    pub database: TestDatabase,
 }
 
 /// How a client fared, as far as it can see.
@@ -55,7 +55,7 @@ impl Server {
         Self {
             address,
             http,
-            _database: database,
+            database,
         }
     }
 
