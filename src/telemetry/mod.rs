@@ -1,7 +1,8 @@
 //! What the process says about itself: structured logs, and the id that ties a request's lines
 //! together.
 //!
-//! Invariant: no prompt, reply, token or address is ever logged by this program, at any level.
+//! Invariant: no prompt, reply, token, claim or e-mail address is ever logged by this program, at any
+//! level; where a client is, in the security log alone.
 
 mod request_id;
 pub mod security;
