@@ -3,13 +3,16 @@
 use futures_util::FutureExt;
 use loquat::{
     accounts::{CreateApiKey, Ending, Session},
-    auth::Credential,
+    auth::{Credential, Identity},
+    http::graphql::{Backend, ChatBackend},
     model::{ApiKey, ApiKeyScope},
 };
 use secrecy::SecretString;
 use sqlx::Connection;
 
-use crate::support::{Replica, SqlGate, TestDatabase, eventually, session_of, sql, within};
+use crate::support::{
+    Replica, SqlGate, TestDatabase, eventually, identity, session_of, sign_in_as, sql, within,
+};
 
 /// A key of the user's, made on this replica.
 async fn make_key(replica: &Replica, user: &str) -> (ApiKey, SecretString) {
@@ -131,6 +134,46 @@ async fn what_ended_in_an_outage_of_the_database_is_found_after_it() {
     assert!(session.ended.wait().now_or_never().is_none());
     tx.commit().await.expect("a commit");
     assert_eq!(ending_of(&session).await, Ending::KeyRevoked);
+}
+
+#[tokio::test]
+async fn what_began_with_one_credential_goes_on_with_another_of_its_user_that_may_read() {
+    let test = TestDatabase::create().await;
+    let replica = Replica::start(&test).await;
+    let admin = Identity {
+        is_admin: true,
+        ..identity("alice")
+    };
+    let in_person = session_of(&sign_in_as(&replica.database, &admin).await);
+    let by_key = async |user: &Session, scope: ApiKeyScope| {
+        let asked = CreateApiKey {
+            name: "a program".to_owned(),
+            scopes: vec![scope],
+            expires_at: None,
+        };
+        let made = replica.accounts.create_api_key(user, asked).await;
+        sign_in_by(&replica, &made.expect("a key").secret).await
+    };
+    let reads = by_key(&in_person, ApiKeyScope::Read).await;
+    let administers = by_key(&in_person, ApiKeyScope::Admin).await;
+    let bob = session_of(&replica.viewer("bob").await);
+    let bobs = by_key(&bob, ApiKeyScope::Write).await;
+    for (current, fresh) in [
+        (&in_person, &reads),
+        (&reads, &in_person),
+        (&administers, &administers),
+        (&administers, &reads),
+    ] {
+        assert_eq!(ChatBackend::may_go_on(current, fresh), Ok(()));
+    }
+    for (current, fresh, expected) in [
+        (&reads, &administers, "The credential may not read"),
+        (&in_person, &bob, "The credential is another user's"),
+        (&reads, &bobs, "The credential is another user's"),
+        (&bobs, &in_person, "The credential is another user's"),
+    ] {
+        assert_eq!(ChatBackend::may_go_on(current, fresh), Err(expected));
+    }
 }
 
 #[tokio::test]
