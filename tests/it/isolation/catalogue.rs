@@ -53,13 +53,6 @@ impl Town {
                 .expect("users")
                 .into_iter()
                 .collect();
-        for user in ids.values() {
-            let event = format!(
-                "insert into chat.audit_log (user_id, id, action, outcome, credential) \
-                 values ('{user}', gen_random_uuid(), 'key.create', 'SUCCEEDED', 'token:jwt')"
-            );
-            run(&mut connection, &event).await.expect("an event");
-        }
         Self {
             alice: ids[OWNER],
             bob: ids["bob"],
