@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    accounts::Accounts,
+    accounts::{Accounts, DeletionTiming},
     audit::Audit,
     auth::Authenticator,
     chat::{Chat, Timing},
@@ -169,6 +169,7 @@ impl Services {
             database.clone(),
             Audit::start(database.clone(), settings.audit_retention, lifecycle),
             settings.jwt_leeway,
+            DeletionTiming::default(),
             lifecycle,
         );
         let guard = Guard::new(Limits::default(), &graphql::sdl());

@@ -1,12 +1,15 @@
 //! A user's life: from a credential to a signed-in viewer, the keys that they make for their
-//! programs, and what ends a session before its time.
+//! programs, what ends a session before its time, what they have used, suspension, and the end.
 //!
 //! `auth` proves who somebody is, `db` keeps the row that stands for them; this is where the two
-//! meet. It must not know GraphQL or HTTP.
+//! meet. Invariant: what a call returns as done is committed. It must not know GraphQL or HTTP.
 
+mod admin;
 mod api_keys;
+mod deletion;
 mod error;
 mod refusals;
+mod usage;
 mod watch;
 
 use std::{
@@ -20,16 +23,17 @@ use crate::{
     auth::{AuthError, Authenticator, Credential},
     db::{Database, DbError, KeyRefusal, SignIn, Viewer},
     lifecycle::Lifecycle,
-    model::{AuditAction, AuditTarget, NewAuditEvent, Provenance, UserId},
+    model::{AuditAction, AuditTarget, NewAuditEvent, Provenance, UserId, text_problem},
 };
 
 pub use api_keys::{CreateApiKey, CreatedApiKey};
+pub use deletion::DeletionTiming;
 pub use error::AccountsError;
 pub use watch::{Ended, Ending};
 
 use self::watch::Sessions;
 
-/// Signs users in. Clones are handles to the same.
+/// Signs users in, and keeps what is theirs as users. Clones are handles to the same.
 #[derive(Clone)]
 pub struct Accounts {
     authenticator: Authenticator,
@@ -38,6 +42,7 @@ pub struct Accounts {
     /// How far an issuer's clock may differ from the database's.
     tolerance: Duration,
     sessions: Arc<Sessions>,
+    timing: DeletionTiming,
 }
 
 /// A signed-in user, for as long as the credential holds.
@@ -92,27 +97,31 @@ impl From<DbError> for SignInError {
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl Accounts {
-    /// Looks for credentials that end before their time, as a task of the lifecycle.
+    /// Looks for credentials that end before their time, and carries deletions on, as tasks of the
+    /// lifecycle. Must be called inside a Tokio runtime.
     pub fn start(
         authenticator: Authenticator,
         database: Database,
         audit: Audit,
         tolerance: Duration,
+        timing: DeletionTiming,
         lifecycle: &Lifecycle,
     ) -> Self {
-        let sessions = Arc::<Sessions>::default();
-        lifecycle.spawn(watch::watch_on(
-            database.clone(),
-            sessions.clone(),
-            lifecycle.clone(),
-        ));
-        Self {
+        let accounts = Self {
             authenticator,
             database,
             audit,
             tolerance,
-            sessions,
-        }
+            sessions: Arc::default(),
+            timing,
+        };
+        lifecycle.spawn(watch::watch_on(
+            accounts.database.clone(),
+            accounts.sessions.clone(),
+            lifecycle.clone(),
+        ));
+        lifecycle.spawn(accounts.clone().finish_deletions(lifecycle.clone()));
+        accounts
     }
 
     /// What happened, and who did it.
@@ -192,5 +201,13 @@ impl Session {
             credential: self.credential.clone(),
             address: self.address,
         }
+    }
+}
+
+/// A text of at most `limit` characters that can be stored.
+fn check_text(argument: &'static str, text: &str, limit: usize) -> Result<(), AccountsError> {
+    match text_problem(text, limit) {
+        Some(problem) => Err(AccountsError::Invalid { argument, problem }),
+        None => Ok(()),
     }
 }

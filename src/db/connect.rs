@@ -8,11 +8,12 @@ use sqlx::{
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
-    DbError, SystemReason, SystemTx, Viewer, ViewerTx,
+    Admin, AdminTx, DbError, SystemReason, SystemTx, Viewer, ViewerTx,
     error::during,
     migrate::{self, MigrateError},
     turns::{Turn, Turns},
 };
+use crate::model::UserId;
 
 /// How long a request waits for a connection before it is told to come back later.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -93,11 +94,21 @@ impl Database {
     /// Opens a transaction on the viewer's own rows, for a request of theirs. Waits for their turn
     /// first, no longer than for a connection.
     pub async fn viewer_tx(&self, viewer: &Viewer) -> Result<ViewerTx, DbError> {
-        let turn = timeout(ACQUIRE_TIMEOUT, self.turns.next(viewer.user_id()))
+        let turn = self.turn(viewer.user_id()).await?;
+        ViewerTx::begin(&self.requests, viewer, turn).await
+    }
+
+    /// Opens a transaction on what an admin may see.
+    pub async fn admin_tx(&self, admin: &Admin) -> Result<AdminTx, DbError> {
+        let turn = self.turn(admin.user_id()).await?;
+        AdminTx::begin(&self.requests, admin, turn).await
+    }
+
+    async fn turn(&self, user_id: UserId) -> Result<Turn, DbError> {
+        timeout(ACQUIRE_TIMEOUT, self.turns.next(user_id))
             .await
             .map_err(|_| sqlx::Error::PoolTimedOut)
-            .map_err(during("wait for the viewer's turn"))?;
-        ViewerTx::begin(&self.requests, viewer, turn).await
+            .map_err(during("wait for the user's turn"))
     }
 
     /// Opens a transaction on the viewer's own rows, for a reply of theirs.
@@ -109,7 +120,10 @@ impl Database {
     /// Opens a transaction across users.
     pub async fn system_tx(&self, reason: SystemReason) -> Result<SystemTx, DbError> {
         let pool = match reason {
-            SystemReason::SignIn | SystemReason::Audit | SystemReason::Health => &self.requests,
+            SystemReason::SignIn
+            | SystemReason::Audit
+            | SystemReason::Deletion
+            | SystemReason::Health => &self.requests,
             SystemReason::Tick
             | SystemReason::Recovery
             | SystemReason::Progress

@@ -21,6 +21,9 @@ pub enum DbError {
         #[source]
         source: sqlx::Error,
     },
+    /// A transaction of a user who was deleted meanwhile wanted to store something.
+    #[error("there is no user any more to {operation}")]
+    UserGone { operation: &'static str },
     /// A row that no version of this program writes.
     #[error("a stored {column} holds an unknown value")]
     Corrupt { column: &'static str },
@@ -37,10 +40,22 @@ pub(super) fn during(operation: &'static str) -> impl Fn(sqlx::Error) -> DbError
     move |source| {
         if is_outage(&source) {
             DbError::Unavailable { operation, source }
+        } else if is_orphan(&source) {
+            DbError::UserGone { operation }
         } else {
             DbError::Query { operation, source }
         }
     }
+}
+
+/// Whether a row lacks the user who would own it: what a reference that is the owner alone says.
+fn is_orphan(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| {
+        error.is_foreign_key_violation()
+            && error
+                .constraint()
+                .is_some_and(|name| name.ends_with("_user_id_fkey"))
+    })
 }
 
 fn is_outage(error: &sqlx::Error) -> bool {

@@ -1,7 +1,7 @@
 //! PostgreSQL, and who may ask it what.
 //!
-//! Invariant: no query runs outside a transaction that was opened for a [`Viewer`] or, with a
-//! stated reason, for the system; the pool is private to this folder, and so are the constructors
+//! Invariant: no query runs outside a transaction that was opened for a [`Viewer`], for an
+//! [`Admin`] or, with a stated reason, for the system; the pool is private to this folder, and so are the constructors
 //! of [`Viewer`]. Each transaction takes on its own database role before its first query, so the
 //! rows of other users are out of reach even where an SQL text forgets its owner. Only migrations
 //! run as the login role, and the questions whether it may do what they need and become the three.
@@ -9,11 +9,13 @@
 //! This folder knows rows and keys. It must not know GraphQL, providers or what a rule of the
 //! chat is.
 
+mod admin;
 mod api_keys;
 mod audit_log;
 pub mod cluster;
 mod connect;
 mod conversations;
+mod deletion;
 mod error;
 mod examine;
 mod idempotency_keys;
@@ -25,13 +27,16 @@ mod runs;
 mod tombstones;
 mod transaction;
 mod turns;
+mod usage;
 mod users;
 mod viewer;
 
+pub use admin::{Admin, UserKey, UserSearch};
 pub use api_keys::{Endings, KeyHolder, KeyRefusal, KeySignIn, NewApiKey};
 pub use audit_log::AuditEventKey;
 pub use connect::{Database, DatabaseSetupError};
 pub use conversations::{ConversationChanges, ConversationKey, NewConversation};
+pub use deletion::{DeletedUser, OwnDeletion};
 pub use error::DbError;
 pub use examine::{DatabaseReport, examine};
 pub use idempotency_keys::{ClaimedKey, KeyResult, Operation};
@@ -39,6 +44,6 @@ pub use messages::{NewMessage, PathPage};
 pub use progress::ReplyProgress;
 pub use replies::{NewRun, Outcome};
 pub use runs::{Chunk, ExpiredRun, RunKey, RunState};
-pub use transaction::{SystemReason, SystemTx, ViewerTx};
+pub use transaction::{AdminTx, SystemReason, SystemTx, ViewerTx};
 pub use users::{SignIn, User};
 pub use viewer::Viewer;

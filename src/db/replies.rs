@@ -74,8 +74,8 @@ impl ViewerTx {
         Ok(())
     }
 
-    /// Writes how a reply ended and ends its run, chunks and all. Its run is locked before. With
-    /// no `content`, the text is what its chunks hold.
+    /// Writes how a reply ended and what it cost, and ends its run, chunks and all. Its run is
+    /// locked before. With no `content`, the text is what its chunks hold.
     pub async fn finish_reply(
         &mut self,
         message_id: MessageId,
@@ -86,6 +86,7 @@ impl ViewerTx {
             Outcome::Completed { truncated, usage } => ("COMPLETED", *truncated, *usage, None),
             Outcome::Failed(error) => ("FAILED", false, None, Some(error)),
         };
+        self.count_usage(message_id, usage).await?;
         sqlx::query(
             "update chat.messages m set status = $3, \
                content = coalesce($4, (\

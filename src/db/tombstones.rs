@@ -6,6 +6,7 @@ use aws_lc_rs::hmac;
 use chrono::{DateTime, Utc};
 
 use super::{DbError, SystemTx, error::during};
+use crate::model::UserId;
 
 /// Who somebody is to their issuer, hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,24 @@ impl SystemTx {
             .fetch_one(&mut *self.tx)
             .await
             .map_err(during("look for a tombstone"))
+    }
+
+    pub(super) async fn insert_tombstone(
+        &mut self,
+        user_id: UserId,
+        subject: SubjectHash,
+        deleted_at: DateTime<Utc>,
+    ) -> Result<(), DbError> {
+        sqlx::query(
+            "insert into chat.tombstones (user_id, subject_hash, deleted_at) values ($1, $2, $3)",
+        )
+        .bind(user_id.uuid())
+        .bind(subject.0.as_slice())
+        .bind(deleted_at)
+        .execute(&mut *self.tx)
+        .await
+        .map_err(during("store a tombstone"))?;
+        Ok(())
     }
 }
 

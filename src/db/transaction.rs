@@ -1,9 +1,9 @@
-//! The two kinds of transaction. Each begins with one message that opens it, takes on its role
+//! The three kinds of transaction. Each begins with one message that opens it, takes on its role
 //! and names its user, so that no statement can come before.
 
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction};
 
-use super::{DbError, Viewer, audit_log::Recorded, error::during, turns::Turn};
+use super::{Admin, DbError, Viewer, audit_log::Recorded, error::during, turns::Turn};
 
 /// How long one statement may take, in milliseconds. No transaction waits for a person or a
 /// model, so a statement that takes longer is stuck.
@@ -18,6 +18,14 @@ pub struct ViewerTx {
     pub(super) tx: Transaction<'static, Postgres>,
     pub(super) viewer: Viewer,
     pub(super) recorded: Recorded,
+    /// Given back when the transaction ends.
+    _turn: Turn,
+}
+
+/// A transaction on what admins may see of users: nothing that they wrote.
+pub struct AdminTx {
+    pub(super) tx: Transaction<'static, Postgres>,
+    pub(super) admin: Admin,
     /// Given back when the transaction ends.
     _turn: Turn,
 }
@@ -43,6 +51,8 @@ pub enum SystemReason {
     Audit,
     /// Credentials that ended before their time are looked for, to end what came in with them.
     Endings,
+    /// A user is deleted, or a deletion that did not come to its end is looked for.
+    Deletion,
     /// Idempotency keys whose time is over are deleted.
     CleanUp,
     /// The health check asks whether the database answers.
@@ -82,6 +92,32 @@ impl ViewerTx {
         committed.map_err(during("commit a viewer's transaction"))?;
         self.recorded.log();
         Ok(())
+    }
+}
+
+impl AdminTx {
+    pub(super) async fn begin(pool: &PgPool, admin: &Admin, turn: Turn) -> Result<Self, DbError> {
+        let statement = format!(
+            "begin; set local role loquat_admin; set local statement_timeout = {STATEMENT_TIMEOUT_MS}; \
+             set local idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS}; \
+             select set_config('loquat.user_id', '{}', true), set_config('request.jwt.claims', '', true)",
+            admin.user_id(),
+        );
+        let tx = begin(pool, statement)
+            .await
+            .map_err(during("begin an admin's transaction"))?;
+        Ok(Self {
+            tx,
+            admin: admin.clone(),
+            _turn: turn,
+        })
+    }
+
+    pub async fn commit(self) -> Result<(), DbError> {
+        self.tx
+            .commit()
+            .await
+            .map_err(during("commit an admin's transaction"))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     model::{Access, AuditAction, NewAuditEvent, Provenance, UserId},
 };
 
-/// A user as they see themselves.
+/// A user as they see themselves, and as admins see them.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct User {
     #[sqlx(try_from = "Uuid")]
@@ -20,7 +20,15 @@ pub struct User {
     pub display_name: Option<String>,
     pub created_at: DateTime<Utc>,
     pub last_active_at: DateTime<Utc>,
+    pub suspended_at: Option<DateTime<Utc>>,
 }
+
+macro_rules! columns {
+    () => {
+        "user_id, issuer, external_id, email, display_name, created_at, last_active_at, suspended_at"
+    };
+}
+pub(super) use columns;
 
 /// What became of a proof of who somebody is.
 #[derive(Clone, Debug)]
@@ -194,10 +202,11 @@ impl SystemTx {
 impl ViewerTx {
     /// The viewer's own row; `None` once the user is gone.
     pub async fn user(&mut self) -> Result<Option<User>, DbError> {
-        sqlx::query_as(
-            "select user_id, issuer, external_id, email, display_name, created_at, last_active_at \
-             from chat.users where user_id = $1 and deleted_at is null",
-        )
+        sqlx::query_as(concat!(
+            "select ",
+            columns!(),
+            " from chat.users where user_id = $1 and deleted_at is null"
+        ))
         .bind(self.viewer.user_id().uuid())
         .fetch_optional(&mut *self.tx)
         .await

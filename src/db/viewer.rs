@@ -7,9 +7,9 @@ use crate::{
 
 /// A signed-in user: the key that opens a transaction on that user's rows.
 ///
-/// Made in this folder alone, either from a verified identity
-/// ([`Database::sign_in`](super::Database::sign_in)) or from a run that such a viewer started and
-/// that outlived its process.
+/// Made in this folder alone: from a verified identity
+/// ([`Database::sign_in`](super::Database::sign_in)), from a run that such a viewer started and that
+/// outlived its process, or from the row of a user who is being deleted.
 #[derive(Clone)]
 pub struct Viewer {
     user_id: UserId,

@@ -13,7 +13,7 @@ use super::{
     ApiError,
     loaders::{
         ActiveReplyLoader, ConversationLoader, LastMessageLoader, Loader, MessageLoader,
-        PathCountLoader, PathPageLoader, SystemPromptLoader,
+        PathCountLoader, PathPageLoader, SystemPromptLoader, UserLoader, UserUsageLoader,
     },
 };
 use crate::{
@@ -34,6 +34,8 @@ pub struct RequestContext {
     pub active_replies: DataLoader<ActiveReplyLoader>,
     pub path_pages: DataLoader<PathPageLoader>,
     pub path_counts: DataLoader<PathCountLoader>,
+    pub users: DataLoader<UserLoader>,
+    pub user_usage: DataLoader<UserUsageLoader>,
     user: OnceCell<Result<User, ApiError>>,
 }
 
@@ -76,7 +78,12 @@ impl TextBudget {
 }
 
 /// Signs a request: attaches its session and fresh loaders.
-pub fn session_data(request: Request, chat: &Chat, session: Session) -> Request {
+pub fn session_data(
+    request: Request,
+    chat: &Chat,
+    accounts: &Accounts,
+    session: Session,
+) -> Request {
     let viewer = &session.viewer;
     request.data(RequestContext {
         conversations: Loader::start(chat, viewer),
@@ -86,6 +93,8 @@ pub fn session_data(request: Request, chat: &Chat, session: Session) -> Request 
         active_replies: Loader::start(chat, viewer),
         path_pages: Loader::start(chat, viewer),
         path_counts: Loader::start(chat, viewer),
+        users: Loader::start(accounts, viewer),
+        user_usage: Loader::start(accounts, viewer),
         budget: Arc::default(),
         user: OnceCell::new(),
         session,

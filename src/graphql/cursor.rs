@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use super::ApiError;
 use crate::{
-    db::ConversationKey,
+    db::{ConversationKey, UserKey},
     model::{
         ApiKeyId, ConversationFilter, ConversationId, ConversationOrder, ConversationOrderField,
-        Direction, Page, PageRequest, Slice,
+        Direction, Page, PageRequest, Slice, UserId,
     },
 };
 
@@ -149,20 +149,54 @@ impl List for ConversationList {
     }
 
     fn key_bytes((time, id): ConversationKey) -> Vec<u8> {
-        let mut bytes = time.timestamp_micros().to_be_bytes().to_vec();
-        bytes.extend(id.uuid().as_bytes());
-        bytes
+        time_and_id_bytes(time, id.uuid())
     }
 
     fn key_from_bytes(bytes: &[u8]) -> Option<ConversationKey> {
-        let (time, id) = bytes.split_at_checked(8)?;
-        let time =
-            DateTime::<Utc>::from_timestamp_micros(i64::from_be_bytes(time.try_into().ok()?))?;
-        // The years that PostgreSQL's timestamps span, for a made-up cursor must not fail there.
-        let storable = (-4000..200_000).contains(&chrono::Datelike::year(&time));
-        let id = ConversationId::from_uuid(Uuid::from_slice(id).ok()?);
-        storable.then_some((time, id))
+        let (time, id) = time_and_id(bytes)?;
+        Some((time, ConversationId::from_uuid(id)))
     }
+}
+
+/// All users, newest first, or those that a text finds.
+#[derive(Clone, Debug, Default)]
+pub struct UserList {
+    pub query: Option<String>,
+}
+
+impl List for UserList {
+    type Key = UserKey;
+
+    fn mark(&self) -> String {
+        match &self.query {
+            Some(text) => format!("users query={}", serde_json::Value::from(text.as_str())),
+            None => "users".to_owned(),
+        }
+    }
+
+    fn key_bytes((time, id): UserKey) -> Vec<u8> {
+        time_and_id_bytes(time, id.uuid())
+    }
+
+    fn key_from_bytes(bytes: &[u8]) -> Option<UserKey> {
+        let (time, id) = time_and_id(bytes)?;
+        Some((time, UserId::from_uuid(id)))
+    }
+}
+
+fn time_and_id_bytes(time: DateTime<Utc>, id: Uuid) -> Vec<u8> {
+    let mut bytes = time.timestamp_micros().to_be_bytes().to_vec();
+    bytes.extend(id.as_bytes());
+    bytes
+}
+
+fn time_and_id(bytes: &[u8]) -> Option<(DateTime<Utc>, Uuid)> {
+    let (time, id) = bytes.split_at_checked(8)?;
+    let time = DateTime::<Utc>::from_timestamp_micros(i64::from_be_bytes(time.try_into().ok()?))?;
+    // The years that PostgreSQL's timestamps span, for a made-up cursor must not fail there.
+    let storable = (-4000..200_000).contains(&chrono::Datelike::year(&time));
+    let id = Uuid::from_slice(id).ok()?;
+    storable.then_some((time, id))
 }
 
 /// The active path of one conversation.
@@ -279,6 +313,11 @@ mod tests {
         let messages = MessageList { conversation_id };
         assert_eq!(messages.mark(), format!("messages {conversation_id}"));
         assert_eq!(ApiKeyList.mark(), "API keys");
+        assert_eq!(UserList::default().mark(), "users");
+        let found = UserList {
+            query: Some("a\"".to_owned()),
+        };
+        assert_eq!(found.mark(), r#"users query="a\"""#);
         // The digest of the default list, as cursors that are out there begin.
         assert_eq!(
             mark_digest(&ConversationList::default()),

@@ -157,7 +157,9 @@ impl From<AccountsError> for ApiError {
 impl From<DbError> for ApiError {
     /// The boundary at which faults of the database are handled, and so logged.
     fn from(error: DbError) -> Self {
-        if error.is_unavailable() {
+        if let DbError::UserGone { .. } = error {
+            Self::not_found("viewer")
+        } else if error.is_unavailable() {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "a request met an unavailable database"

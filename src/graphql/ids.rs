@@ -14,14 +14,16 @@ pub enum NodeType {
     Conversation,
     Message,
     ApiKey,
+    User,
 }
 
 impl NodeType {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::Viewer,
         Self::Conversation,
         Self::Message,
         Self::ApiKey,
+        Self::User,
     ];
 
     const fn name(self) -> &'static str {
@@ -30,6 +32,7 @@ impl NodeType {
             Self::Conversation => "Conversation",
             Self::Message => "Message",
             Self::ApiKey => "ApiKey",
+            Self::User => "User",
         }
     }
 
@@ -39,6 +42,7 @@ impl NodeType {
             Self::Conversation => "conv_",
             Self::Message => "msg_",
             Self::ApiKey => "key_",
+            Self::User => "user_",
         }
     }
 }
@@ -70,6 +74,33 @@ node_id!(UserId, Viewer);
 node_id!(ConversationId, Conversation);
 node_id!(MessageId, Message);
 node_id!(ApiKeyId, ApiKey);
+node_id!(AdminUserId, User);
+
+/// A user as admins see them: a node of its own beside the viewer that the user is to themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdminUserId(UserId);
+
+impl AdminUserId {
+    fn from_uuid(uuid: Uuid) -> Self {
+        Self(UserId::from_uuid(uuid))
+    }
+
+    fn uuid(self) -> Uuid {
+        self.0.uuid()
+    }
+}
+
+impl From<UserId> for AdminUserId {
+    fn from(id: UserId) -> Self {
+        Self(id)
+    }
+}
+
+impl From<AdminUserId> for UserId {
+    fn from(AdminUserId(id): AdminUserId) -> Self {
+        id
+    }
+}
 
 pub fn encode<I: NodeId>(id: I) -> ID {
     let digits = BASE64_URL_SAFE_NO_PAD.encode(id.uuid().as_bytes());
@@ -79,6 +110,12 @@ pub fn encode<I: NodeId>(id: I) -> ID {
 /// An id of any type, as `node` and `nodes` take them.
 pub fn decode_any(argument: &'static str, id: &ID) -> Result<(NodeType, Uuid), ApiError> {
     parse(id).ok_or_else(|| ApiError::bad_input(argument, "is not an id of this server"))
+}
+
+/// The user whom a text names, if it is the id of a User or of a Viewer.
+pub fn decode_user(text: &str) -> Option<UserId> {
+    let (node_type, uuid) = parse(&ID(text.to_owned()))?;
+    matches!(node_type, NodeType::User | NodeType::Viewer).then(|| UserId::from_uuid(uuid))
 }
 
 /// An id where only one type fits.

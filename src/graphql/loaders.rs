@@ -7,18 +7,25 @@ use async_graphql::runtime::{TokioSpawner, TokioTimer};
 
 use super::{ApiError, context::MOST_TEXT};
 use crate::{
+    accounts::Accounts,
     chat::Chat,
-    db::Viewer,
-    model::{Conversation, ConversationId, Message, MessageId, Page, PageRequest},
+    db::{User, Viewer},
+    model::{
+        Conversation, ConversationId, Message, MessageId, Page, PageRequest, TimeRange, Usage,
+        UserId,
+    },
 };
 
-/// A loader of one viewer's rows.
+/// A loader of what one viewer may see.
 pub trait Loader: Sized {
-    fn new(chat: Chat, viewer: Viewer) -> Self;
+    /// Whom it asks: the chat or the accounts.
+    type Source: Clone;
 
-    fn start(chat: &Chat, viewer: &Viewer) -> DataLoader<Self> {
+    fn new(source: Self::Source, viewer: Viewer) -> Self;
+
+    fn start(source: &Self::Source, viewer: &Viewer) -> DataLoader<Self> {
         DataLoader::new(
-            Self::new(chat.clone(), viewer.clone()),
+            Self::new(source.clone(), viewer.clone()),
             TokioSpawner::current(),
             TokioTimer::default(),
         )
@@ -27,15 +34,20 @@ pub trait Loader: Sized {
 
 macro_rules! loader {
     ($(#[$doc:meta])* $name:ident: $key:ty => $value:ty, |$chat:ident, $viewer:ident, $keys:ident| $load:expr) => {
+        loader!($(#[$doc])* $name of Chat: $key => $value, |$chat, $viewer, $keys| $load);
+    };
+    ($(#[$doc:meta])* $name:ident of $of:ty: $key:ty => $value:ty, |$source:ident, $viewer:ident, $keys:ident| $load:expr) => {
         $(#[$doc])*
         pub struct $name {
-            chat: Chat,
+            source: $of,
             viewer: Viewer,
         }
 
         impl Loader for $name {
-            fn new(chat: Chat, viewer: Viewer) -> Self {
-                Self { chat, viewer }
+            type Source = $of;
+
+            fn new(source: $of, viewer: Viewer) -> Self {
+                Self { source, viewer }
             }
         }
 
@@ -44,7 +56,7 @@ macro_rules! loader {
             type Error = ApiError;
 
             async fn load(&self, $keys: &[$key]) -> Result<HashMap<$key, $value>, ApiError> {
-                let ($chat, $viewer) = (&self.chat, &self.viewer);
+                let ($source, $viewer) = (&self.source, &self.viewer);
                 $load
             }
         }
@@ -112,6 +124,29 @@ loader!(
             }
         }
         Ok(pages)
+    }
+);
+
+loader!(
+    /// Other users, for admins.
+    UserLoader of Accounts: UserId => User,
+    |accounts, viewer, keys| Ok(by(accounts.users(viewer, keys).await?, |it| it.user_id))
+);
+
+loader!(
+    /// What other users have used, for admins. Users who stand in one list share a query.
+    UserUsageLoader of Accounts: (UserId, TimeRange) => Usage,
+    |accounts, viewer, keys| {
+        let mut ranges: HashMap<TimeRange, Vec<UserId>> = HashMap::new();
+        for (user_id, range) in keys {
+            ranges.entry(*range).or_default().push(*user_id);
+        }
+        let mut usage = HashMap::with_capacity(keys.len());
+        for (range, users) in ranges {
+            let found = accounts.usage_of(viewer, &users, range).await?;
+            usage.extend(found.into_iter().map(|(user_id, it)| ((user_id, range), it)));
+        }
+        Ok(usage)
     }
 );
 

@@ -4,7 +4,7 @@ use super::{
     ApiError, List,
     access::Guarded,
     context::{chat, request_context},
-    types::{Model, Node, Viewer, load_nodes},
+    types::{Admin, Model, Node, Viewer, load_nodes},
 };
 use crate::model::Right;
 
@@ -13,11 +13,14 @@ const MOST_NODES: usize = 100;
 
 // Each part is guarded as a whole, by what its fields have in common.
 #[derive(MergedObject)]
-pub struct Query(Guarded<OwnQuery>);
+pub struct Query(Guarded<OwnQuery>, Guarded<AdminQuery>);
 
 impl Default for Query {
     fn default() -> Self {
-        Self(Guarded::new(Right::Read, OwnQuery))
+        Self(
+            Guarded::new(Right::Read, OwnQuery),
+            Guarded::new(Right::Admin, AdminQuery),
+        )
     }
 }
 
@@ -74,5 +77,16 @@ impl OwnQuery {
                 is_default: name == models.default_model(),
             })
             .collect())
+    }
+}
+
+/// What admins ask about everybody.
+struct AdminQuery;
+
+#[Object]
+impl AdminQuery {
+    /// What admins see; FORBIDDEN for everybody else.
+    async fn admin(&self) -> Option<Admin> {
+        Some(Admin)
     }
 }

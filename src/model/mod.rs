@@ -9,6 +9,7 @@ mod ids;
 mod message;
 mod page;
 mod text;
+mod usage;
 
 pub use access::{Access, Right};
 pub use api_key::{ApiKey, ApiKeyScope};
@@ -20,3 +21,4 @@ pub use ids::{ApiKeyId, AuditEventId, ConversationId, MessageId, ProcessId, User
 pub use message::{Message, MessageRole, MessageStatus, ReplyError, ReplyErrorCode, TokenUsage};
 pub use page::{Direction, Page, PageRequest, Slice};
 pub use text::{filled_text_problem, text_problem};
+pub use usage::{TimeRange, Usage};

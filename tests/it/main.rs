@@ -1,3 +1,4 @@
+mod admin;
 mod api_keys;
 mod architecture;
 mod audit;
@@ -5,6 +6,7 @@ mod auth;
 mod cluster;
 mod config;
 mod database;
+mod deletion;
 mod doctor;
 mod endings;
 mod followers;
@@ -26,4 +28,5 @@ mod secrets_in_logs;
 mod startup;
 mod support;
 mod suspension;
+mod usage;
 mod websocket;

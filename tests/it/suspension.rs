@@ -1,15 +1,26 @@
 //! A suspended user is refused everything, and nothing of theirs is touched.
 
-use loquat::db::SignIn;
+use loquat::{db::SignIn, model::MessageStatus};
+use serde_json::json;
 
-use crate::support::{TOLERANCE, TestDatabase, by_token, identity, sign_in, sql};
+use crate::{
+    provider::FakeProvider,
+    support::{
+        Replica, TOLERANCE, TestDatabase, by_token, identity,
+        process::{Device, program},
+        sign_in, sql,
+    },
+};
+
+const SUSPEND: &str = "update chat.users set suspended_at = now() where external_id = 'alice'";
+const RESTORE: &str = "update chat.users set suspended_at = null";
 
 #[tokio::test]
 async fn a_suspended_user_is_refused_at_sign_in_and_welcome_again_once_restored() {
     let test = TestDatabase::create().await;
     let database = test.open().await;
     let alice = sign_in(&database, "alice").await;
-    sql(&test, "update chat.users set suspended_at = now()").await;
+    sql(&test, SUSPEND).await;
 
     let mut promoted = identity("alice");
     promoted.is_admin = true;
@@ -23,6 +34,67 @@ async fn a_suspended_user_is_refused_at_sign_in_and_welcome_again_once_restored(
     let stranger = sign_in(&database, "bob").await;
     assert_ne!(stranger.user_id(), alice.user_id());
 
-    sql(&test, "update chat.users set suspended_at = null").await;
+    sql(&test, RESTORE).await;
     assert_eq!(sign_in(&database, "alice").await.user_id(), alice.user_id());
+}
+
+#[tokio::test]
+async fn whatever_a_suspended_user_asks_is_forbidden_on_every_transport() {
+    let test = TestDatabase::create().await;
+    let model = FakeProvider::start().await;
+    let server = program(&test, &model).serve().await;
+    let alice = Device::of(&server, "alice");
+    let conversation = alice.start_chat().await;
+    sql(&test, SUSPEND).await;
+    for document in [
+        "{ __typename }",
+        "{ viewer { id } }",
+        "mutation { startChat(input: {}) { conversation { id } } }",
+        "mutation { deleteViewer(input: { confirmExternalId: \"alice\" }) { deletedViewerId } }",
+    ] {
+        let refused = alice.answer(document, json!({})).await;
+        assert_eq!(refused.status, 403, "{document}");
+        assert_eq!(
+            refused.body,
+            json!({ "errors": [{
+                "message": "This user is suspended.",
+                "extensions": { "code": "FORBIDDEN" },
+            }] }),
+            "{document}"
+        );
+    }
+    let closed = alice.judged_socket().await.closed().await;
+    assert_eq!(closed, (4403, "This user is suspended.".to_owned()));
+    Device::of(&server, "bob").start_chat().await;
+
+    sql(&test, RESTORE).await;
+    let kept = alice
+        .data(
+            "query($id: ID!) { viewer { conversation(id: $id) { id } } }",
+            json!({ "id": conversation }),
+        )
+        .await;
+    assert_eq!(kept["viewer"]["conversation"]["id"], conversation.as_str());
+}
+
+#[tokio::test]
+async fn a_reply_that_runs_when_its_user_is_suspended_is_finished() {
+    let test = TestDatabase::create().await;
+    let replica = Replica::start(&test).await;
+    let alice = replica.viewer("alice").await;
+    let conversation = replica.conversation(&alice).await;
+    let sent = replica
+        .send(&alice, conversation, "hi")
+        .await
+        .expect("sent");
+    let mut reader = replica.follow(&alice, sent.reply.id).await;
+    let writing = replica.desk.next().await;
+    writing.say("to the ");
+    reader.until("to the ").await;
+    sql(&test, SUSPEND).await;
+    writing.say("end");
+    writing.finish();
+    let finished = reader.finished().await;
+    assert_eq!(finished.status, MessageStatus::Completed);
+    assert_eq!(finished.content, "to the end");
 }

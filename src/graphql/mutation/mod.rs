@@ -5,6 +5,7 @@ mod api_keys;
 mod conversations;
 mod send;
 mod start;
+mod users;
 
 use async_graphql::MergedObject;
 
@@ -13,11 +14,14 @@ use crate::model::Right;
 
 // Each part is guarded as a whole, by what its fields have in common.
 #[derive(MergedObject)]
-pub struct Mutation(Guarded<OwnMutation>);
+pub struct Mutation(Guarded<OwnMutation>, Guarded<users::AdminMutation>);
 
 impl Default for Mutation {
     fn default() -> Self {
-        Self(Guarded::new(Right::Write, OwnMutation::default()))
+        Self(
+            Guarded::new(Right::Write, OwnMutation::default()),
+            Guarded::new(Right::Admin, users::AdminMutation),
+        )
     }
 }
 
@@ -28,4 +32,5 @@ struct OwnMutation(
     send::SendMutation,
     conversations::ConversationMutation,
     api_keys::ApiKeyMutation,
+    users::ViewerMutation,
 );

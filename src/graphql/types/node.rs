@@ -2,14 +2,14 @@ use std::collections::HashMap;
 
 use async_graphql::{Context, ID, Interface};
 
-use super::{ApiKey, Conversation, Message, Viewer};
+use super::{ApiKey, Conversation, Message, User, Viewer};
 use crate::{
     graphql::{
         ApiError,
         context::{accounts, request_context},
         ids::{NodeType, decode_any},
     },
-    model::{self, ApiKeyId, ConversationId, MessageId, UserId},
+    model::{self, ApiKeyId, ConversationId, MessageId, Right, UserId},
 };
 
 /// Anything with an id of its own.
@@ -24,6 +24,7 @@ pub enum Node {
     Conversation(Conversation),
     Message(Message),
     ApiKey(ApiKey),
+    User(User),
 }
 
 /// The nodes of these ids in their order, each alone in its failure. `None`: there is no such
@@ -44,13 +45,18 @@ pub async fn load_nodes(
     let conversations = of_type(NodeType::Conversation).map(ConversationId::from_uuid);
     let messages = of_type(NodeType::Message).map(MessageId::from_uuid);
     let keys: Vec<_> = of_type(NodeType::ApiKey).map(ApiKeyId::from_uuid).collect();
-    let (conversations, messages, keys) = futures_util::try_join!(
+    // To everybody else no user is there.
+    let users = of_type(NodeType::User)
+        .map(UserId::from_uuid)
+        .filter(|_| request.viewer().access().allows(Right::Admin));
+    let (conversations, messages, keys, users) = futures_util::try_join!(
         request.conversations.load_many(conversations),
         request.messages.load_many(messages),
         load_keys(context, &keys),
+        request.users.load_many(users),
     )?;
     let (mut conversations, mut messages) = (take(conversations), take(messages));
-    let mut keys = take(keys);
+    let (mut keys, mut users) = (take(keys), take(users));
     Ok(decoded
         .into_iter()
         .map(|id| {
@@ -66,6 +72,7 @@ pub async fn load_nodes(
                 NodeType::ApiKey => {
                     keys(ApiKeyId::from_uuid(uuid)).map(|it| Node::ApiKey(ApiKey(it)))
                 }
+                NodeType::User => users(UserId::from_uuid(uuid)).map(|it| Node::User(User(it))),
             })
         })
         .collect())

@@ -1,6 +1,9 @@
 use async_graphql::{Context, Enum, ID, InputObject, Object};
 
-use super::{ApiKeyConnection, Conversation, ConversationConnection};
+use super::{
+    ApiKeyConnection, Conversation, ConversationConnection,
+    usage::{Usage, time_range},
+};
 use crate::{
     graphql::{
         ApiError,
@@ -9,7 +12,7 @@ use crate::{
         ids,
         scalars::DateTime,
     },
-    model,
+    model::{self, TimeRange},
 };
 
 pub struct Viewer;
@@ -108,6 +111,16 @@ impl Viewer {
     ) -> Option<Result<ApiKeyConnection, ApiError>> {
         Some(find_api_keys(context, first, after).await)
     }
+
+    /// What the replies to the user have cost.
+    async fn usage(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Only what ended then or later.")] since: Option<DateTime>,
+        #[graphql(desc = "Only what ended before.")] until: Option<DateTime>,
+    ) -> Option<Result<Usage, ApiError>> {
+        Some(own_usage(context, time_range(since, until)).await)
+    }
 }
 
 async fn find_api_keys(
@@ -133,6 +146,11 @@ async fn find_conversation(
     let id = ids::decode("id", id)?;
     let found = request_context(context)?.conversations.load_one(id).await?;
     Ok(found.map(Conversation))
+}
+
+async fn own_usage(context: &Context<'_>, range: TimeRange) -> Result<Usage, ApiError> {
+    let viewer = request_context(context)?.viewer();
+    Ok(accounts(context).usage(viewer, range).await?.into())
 }
 
 async fn user(context: &Context<'_>) -> Result<crate::db::User, ApiError> {

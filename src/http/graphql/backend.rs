@@ -152,6 +152,6 @@ impl Backend for ChatBackend {
     }
 
     fn attach(&self, request: Request, session: &Session) -> Request {
-        graphql::session_data(request, &self.chat, session.clone())
+        graphql::session_data(request, &self.chat, &self.accounts, session.clone())
     }
 }

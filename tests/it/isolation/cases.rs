@@ -15,6 +15,15 @@ pub struct Case {
     pub kind: OperationType,
     /// For another user with every right over their own things, admins among them.
     pub stranger: Outcome,
+    /// For an admin, where that is something else.
+    pub admin: Option<Outcome>,
+}
+
+impl Case {
+    fn for_admins(mut self, outcome: Outcome) -> Self {
+        self.admin = Some(outcome);
+        self
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -29,6 +38,10 @@ pub enum Outcome {
     Refused(&'static str),
     /// Done, with nothing of the owner's in the answer.
     Allowed(&'static str),
+    /// Done, and who the owner is may stand in the answer: never what she wrote.
+    ShowsWho,
+    /// Not tried, for it is theirs to do, and would be the end of her.
+    Untried,
 }
 
 pub fn cases(schema: &Schema) -> Vec<Case> {
@@ -53,6 +66,7 @@ fn case(name: &str, document: &str, variables: Value, stranger: Outcome) -> Case
             _ => OperationType::Query,
         },
         stranger,
+        admin: None,
     }
 }
 
@@ -77,11 +91,17 @@ fn nodes(schema: &Schema) -> Vec<Case> {
             ),
         ]
     };
-    schema.nodes().into_iter().flat_map(by_type).collect()
+    let mut cases: Vec<Case> = schema.nodes().into_iter().flat_map(by_type).collect();
+    for case in &mut cases {
+        if case.name.ends_with(": User") {
+            case.admin = Some(Outcome::ShowsWho);
+        }
+    }
+    cases
 }
 
 fn queries() -> Vec<Case> {
-    use Outcome::{AsBefore, NotFound, Own, Refused};
+    use Outcome::{Allowed, AsBefore, NotFound, Own, Refused, ShowsWho};
     let own = |titles: &[&str], total: usize| {
         let nodes: Vec<Value> = titles
             .iter()
@@ -146,6 +166,27 @@ fn queries() -> Vec<Case> {
             ),
         ),
         case("models", "{ models { *Model } }", json!({}), AsBefore),
+        case(
+            "admin",
+            "{ admin { *Admin } }",
+            json!({}),
+            Refused("FORBIDDEN"),
+        )
+        .for_admins(ShowsWho),
+        case(
+            "admin.user",
+            "query($id: ID!) { admin { user(id: $id) { *User } } }",
+            json!({ "id": "$User" }),
+            Refused("FORBIDDEN"),
+        )
+        .for_admins(ShowsWho),
+        case(
+            "admin.users(after)",
+            "query($after: String) { admin { users(after: $after) { *UserConnection } } }",
+            json!({ "after": "$User cursor" }),
+            Refused("FORBIDDEN"),
+        )
+        .for_admins(Allowed("who is there")),
     ]
 }
 
@@ -167,7 +208,7 @@ fn subscriptions() -> Vec<Case> {
 
 /// Those that destroy last: the owner, too, runs each once.
 fn mutations() -> Vec<Case> {
-    use Outcome::{Allowed, NotFound, Own};
+    use Outcome::{Allowed, NotFound, Own, Refused, ShowsWho};
     let start = "mutation($key: String) { startChat(input: { title: \"mine\", idempotencyKey: $key }) \
         { conversation { title } } }";
     let started = Own(json!({ "startChat": { "conversation": { "title": "mine" } } }));
@@ -222,6 +263,28 @@ fn mutations() -> Vec<Case> {
             "mutation { createApiKey(input: { name: \"mine\", scopes: [READ] }) { *CreateApiKeyPayload } }",
             json!({}),
             Allowed("own"),
+        ),
+        // In one: she is not to be shut out while others try.
+        case(
+            "suspendUser, restoreUser",
+            "mutation($id: ID!) { suspendUser(input: { userId: $id }) { *SuspendUserPayload } \
+               restoreUser(input: { userId: $id }) { *RestoreUserPayload } }",
+            json!({ "id": "$User" }),
+            Refused("FORBIDDEN"),
+        )
+        .for_admins(ShowsWho),
+        case(
+            "deleteUser",
+            "mutation($id: ID!) { deleteUser(input: { userId: $id }) { *DeleteUserPayload } }",
+            json!({ "id": "$User" }),
+            Refused("FORBIDDEN"),
+        )
+        .for_admins(Outcome::Untried),
+        case(
+            "deleteViewer",
+            "mutation { deleteViewer(input: { confirmExternalId: \"alice\" }) { *DeleteViewerPayload } }",
+            json!({}),
+            Refused("BAD_USER_INPUT"),
         ),
     ]
 }

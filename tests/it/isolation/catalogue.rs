@@ -204,7 +204,7 @@ async fn whoever_sees_across_users_reads_nothing_that_they_wrote() {
 }
 
 /// What an admin is for.
-const ADMINS_TABLES: &[&str] = &["audit_log", "users"];
+const ADMINS_TABLES: &[&str] = &["audit_log", "usage", "users"];
 
 const REFERENCES: &str = "select c.conname::text as name, c.conrelid::regclass::text as of, c.confrelid::regclass::text as to, \
       (select array_agg(a.attname::text order by k.place) from unnest(c.conkey) with ordinality k (number, place) \

@@ -99,6 +99,15 @@ impl Things {
             .await;
         let viewer = &found["viewer"];
         names.insert("$Viewer", text(&viewer["id"]));
+        // The same digits, as admins know her.
+        let as_user = text(&viewer["id"]).replace("viewer_", "user_");
+        names.insert("$User", as_user);
+        let newest = "{ admin { users(first: 1) { edges { cursor } } } }";
+        let found = stage
+            .data(&Credential::admin("root"), newest, json!({}))
+            .await;
+        let cursor = text(&found["admin"]["users"]["edges"][0]["cursor"]);
+        names.insert("$User cursor", cursor);
         names.insert("$key", KEY.to_owned());
         for (name, list) in [
             ("$Conversation cursor", &viewer["newest"]),

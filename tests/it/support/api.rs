@@ -103,7 +103,12 @@ impl<'r> Api<'r> {
 
     fn request(&self, viewer: &Viewer, document: &str, variables: Value) -> Request {
         let request = Request::new(document).variables(Variables::from_json(variables));
-        session_data(request, &self.replica.chat, session_of(viewer))
+        session_data(
+            request,
+            &self.replica.chat,
+            &self.replica.accounts,
+            session_of(viewer),
+        )
     }
 }
 

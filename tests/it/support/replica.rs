@@ -4,7 +4,7 @@ use chrono::Utc;
 use futures_util::{StreamExt, stream::BoxStream};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use loquat::{
-    accounts::Accounts,
+    accounts::{Accounts, DeletionTiming},
     audit::Audit,
     auth::Authenticator,
     chat::{Chat, ChatError, FollowEvent, SendMessage, Sent, StartChat, Timing},
@@ -140,6 +140,10 @@ pub fn token(user: &str, claims: Value) -> String {
 
 /// Those of a server that believes whoever knows its secret.
 fn accounts(database: &Database, lifecycle: &Lifecycle) -> Accounts {
+    let timing = DeletionTiming {
+        patience: Duration::from_secs(1),
+        pace: Duration::from_millis(50),
+    };
     let sources = Sources::default()
         .variable("JWT_SECRET_KEY", SECRET)
         .variable("JWT_ADMIN_CLAIM", "admin");
@@ -150,6 +154,7 @@ fn accounts(database: &Database, lifecycle: &Lifecycle) -> Accounts {
         database.clone(),
         Audit::start(database.clone(), None, lifecycle),
         settings.jwt_leeway,
+        timing,
         lifecycle,
     )
 }
