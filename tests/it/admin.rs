@@ -6,8 +6,11 @@ use loquat::db::{SignIn, Viewer};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection};
 
-use crate::support::{
-    Api, Replica, SqlGate, TOLERANCE, TestDatabase, by_token, identity, sign_in_as, sql, text,
+use crate::{
+    api_keys::{bearer, key_with},
+    support::{
+        Api, Replica, SqlGate, TOLERANCE, TestDatabase, by_token, identity, sign_in_as, sql, text,
+    },
 };
 
 async fn admin(replica: &Replica, name: &str) -> Viewer {
@@ -162,6 +165,32 @@ async fn whoever_is_no_admin_is_told_so_and_the_rest_of_the_answer_stands() {
         node["node"],
         json!({ "id": own, "__typename": "User", "externalId": "alice" })
     );
+}
+
+#[tokio::test]
+async fn a_key_of_an_admin_needs_the_scope() {
+    let test = TestDatabase::create().await;
+    let replica = Replica::start(&test).await;
+    let api = Api::of(&replica);
+    let root = admin(&replica, "root").await;
+    replica.viewer("alice").await;
+    let id = user_id(&api, &root, "alice").await;
+    let suspend = "mutation($id: ID!) { suspendUser(input: { userId: $id }) { user { id } } }";
+    let node = "query($id: ID!) { node(id: $id) { id } }";
+    let key = key_with(&api, &root, json!(["ADMIN", "READ"])).await;
+    let program = bearer(&replica, &key).await;
+    api.data(&program, suspend, json!({ "id": id })).await;
+    let found = api.data(&program, node, json!({ "id": id })).await;
+    assert_eq!(found["node"]["id"], id.as_str());
+
+    let key = key_with(&api, &root, json!(["READ", "WRITE"])).await;
+    let program = bearer(&replica, &key).await;
+    for document in [suspend, "query { admin { id } }"] {
+        let refused = api.refusal(&program, document, json!({ "id": id })).await;
+        assert_eq!(refused["code"], "FORBIDDEN", "{document}");
+    }
+    let found = api.data(&program, node, json!({ "id": id })).await;
+    assert_eq!(found["node"], Value::Null);
 }
 
 #[tokio::test]

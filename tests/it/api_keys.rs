@@ -27,7 +27,7 @@ async fn create(api: &Api<'_>, viewer: &Viewer, input: Value) -> Value {
 }
 
 /// A key of the viewer with these scopes, in GraphQL's words.
-async fn key_with(api: &Api<'_>, viewer: &Viewer, scopes: Value) -> SecretString {
+pub async fn key_with(api: &Api<'_>, viewer: &Viewer, scopes: Value) -> SecretString {
     let made = create(api, viewer, json!({ "name": "a key", "scopes": scopes })).await;
     SecretString::from(text(&made["secret"]))
 }
@@ -38,7 +38,7 @@ async fn sign_in_by(replica: &Replica, secret: &SecretString) -> Result<Session,
 }
 
 /// The viewer whom the key stands for.
-async fn bearer(replica: &Replica, secret: &SecretString) -> Viewer {
+pub async fn bearer(replica: &Replica, secret: &SecretString) -> Viewer {
     let session = sign_in_by(replica, secret).await;
     session.expect("the key signs in").viewer
 }

@@ -14,13 +14,17 @@ use loquat::{
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Row};
 
-use crate::support::{Api, Replica, SqlGate, TestDatabase, eventually, sql};
+use crate::{
+    api_keys::{bearer, key_with},
+    support::{Api, Replica, SqlGate, TestDatabase, eventually, sql},
+};
 
 const DELETE: &str = "mutation($id: String!) { deleteViewer(input: { confirmExternalId: $id }) \
     { deletedViewerId } }";
 
-/// Tables that keep something of a deleted user: that, and no name.
-const KEPT: [&str; 2] = ["tombstones", "audit_log"];
+/// Keeps that somebody was deleted, and not who. What the audit log keeps, it keeps under another
+/// id.
+const KEPT: &str = "tombstones";
 
 /// How many rows each table holds of this user.
 async fn rows_of(test: &TestDatabase, user_id: UserId) -> BTreeMap<String, i64> {
@@ -47,7 +51,7 @@ async fn rows_of(test: &TestDatabase, user_id: UserId) -> BTreeMap<String, i64> 
 async fn is_gone(test: &TestDatabase, user_id: UserId) -> bool {
     let rows = rows_of(test, user_id).await;
     rows.iter()
-        .all(|(table, count)| *count == 0 || KEPT.contains(&table.as_str()))
+        .all(|(table, count)| *count == 0 || table == KEPT)
 }
 
 /// Waits until nothing is left, which most often is so already.
@@ -77,7 +81,7 @@ async fn is_acknowledged(test: &TestDatabase, user_id: UserId) -> bool {
     })
 }
 
-/// Two conversations, one with an exchange, and idempotency keys.
+/// Two conversations, one with an exchange, an idempotency key and an API key.
 async fn some_of_everything(api: &Api<'_>, viewer: &Viewer) -> String {
     let conversation = api.start_chat(viewer, "first").await;
     api.exchange(viewer, &conversation, "hello").await;
@@ -87,6 +91,7 @@ async fn some_of_everything(api: &Api<'_>, viewer: &Viewer) -> String {
         json!({}),
     )
     .await;
+    key_with(api, viewer, json!(["READ"])).await;
     conversation
 }
 
@@ -116,7 +121,9 @@ async fn everything_of_a_deleted_user_goes_and_nothing_of_anybody_else() {
         "replies",
         "reply_chunks",
         "idempotency_keys",
+        "api_keys",
         "usage",
+        "audit_log",
     ] {
         assert!(of_alice[table] > 0, "{table}");
     }
@@ -173,7 +180,18 @@ async fn a_deletion_needs_the_external_id_letter_by_letter_and_a_user_in_person(
             "{wrong:?}"
         );
     }
-    assert_eq!(rows_of(&test, alice.user_id()).await, before);
+    for scopes in [json!(["WRITE"]), json!(["READ", "WRITE"])] {
+        let key = key_with(&api, &alice, scopes).await;
+        let program = bearer(&replica, &key).await;
+        let refused = api
+            .refusal(&program, DELETE, json!({ "id": "alice" }))
+            .await;
+        assert_eq!(refused["code"], "FORBIDDEN");
+    }
+    let after = rows_of(&test, alice.user_id()).await;
+    assert_eq!(after["users"], before["users"]);
+    assert_eq!(after["conversations"], before["conversations"]);
+    assert_eq!(after["tombstones"], 0);
 }
 
 #[tokio::test]

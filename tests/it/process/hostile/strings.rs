@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
 use super::{assert_harmless, ends_without_a_fault, still_answers};
@@ -118,10 +119,47 @@ const STRINGS: &[(&str, &str)] = &[
         "mutation($it: ID!) { revokeApiKey(input: { apiKeyId: $it }) { apiKey { id } } }",
     ),
     (
+        "DeleteViewerInput.confirmExternalId",
+        "mutation($it: String!) { deleteViewer(input: { confirmExternalId: $it }) { deletedViewerId } }",
+    ),
+    (
+        "Admin.users(after)",
+        "query($it: String) { admin { users(after: $it) { nodes { id } } } }",
+    ),
+    (
+        "Admin.users(query)",
+        "query($it: String) { admin { users(query: $it) { nodes { id } } } }",
+    ),
+    (
+        "Admin.user(id)",
+        "query($it: ID!) { admin { user(id: $it) { id } } }",
+    ),
+    (
+        "SuspendUserInput.userId",
+        "mutation($it: ID!) { suspendUser(input: { userId: $it }) { user { id } } }",
+    ),
+    (
+        "RestoreUserInput.userId",
+        "mutation($it: ID!) { restoreUser(input: { userId: $it }) { user { id } } }",
+    ),
+    (
+        "DeleteUserInput.userId",
+        "mutation($it: ID!) { deleteUser(input: { userId: $it }) { deletedUserId } }",
+    ),
+    (
         "Subscription.messageStream(messageId)",
         "subscription($it: ID!) { messageStream(messageId: $it) { __typename } }",
     ),
 ];
+
+const SECRET: &str = "a-secret-of-this-test-of-32-bytes-or-more";
+
+/// An admin may put strings everywhere.
+fn admins_token(user: &str) -> String {
+    let claims = json!({ "sub": user, "admin": true, "exp": 4_000_000_000_u64 });
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    encode(&Header::default(), &claims, &key).expect("a token")
+}
 
 /// Where the schema takes strings and ids, as it says itself.
 async fn strings_of(device: &Device) -> BTreeSet<String> {
@@ -167,8 +205,12 @@ async fn strings_of(device: &Device) -> BTreeSet<String> {
 async fn every_string_of_the_schema_is_checked_over_both_transports() {
     let test = TestDatabase::create().await;
     let model = FakeProvider::start().await;
-    let server = program(&test, &model).serve().await;
-    let device = Device::of(&server, "mallory");
+    let server = program(&test, &model)
+        .variable("JWT_SECRET_KEY", SECRET)
+        .variable("JWT_ADMIN_CLAIM", "admin")
+        .serve()
+        .await;
+    let device = Device::with_token(&server, &admins_token("mallory"));
     let tried: BTreeSet<String> = STRINGS.iter().map(|(at, _)| (*at).to_owned()).collect();
     assert_eq!(
         tried,
@@ -176,7 +218,9 @@ async fn every_string_of_the_schema_is_checked_over_both_transports() {
         "a new one needs a case here"
     );
     let conversation = device.start_chat().await;
-    let foreign = Device::of(&server, "bob").start_chat().await;
+    let foreign = Device::with_token(&server, &admins_token("bob"))
+        .start_chat()
+        .await;
     let mut socket = device.socket().await;
 
     for &(at, document) in STRINGS {
@@ -197,10 +241,10 @@ async fn every_string_of_the_schema_is_checked_over_both_transports() {
                 ]
                 .map(str::to_owned),
             );
-            // Good digits in the wrong alphabet, with padding, too long, and of another type.
+            // Good digits with padding, too many of them, and of a type that is none.
             values.push(format!("{conversation}="));
             values.push(format!("{conversation}A"));
-            values.push(conversation.replace("conv_", "user_"));
+            values.push(conversation.replace("conv_", "chat_"));
         }
         if is_cursor {
             values.extend([conversation.clone(), "_".repeat(32), "A".repeat(38)]);
