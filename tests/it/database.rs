@@ -9,7 +9,7 @@ use std::{
 use loquat::{
     auth::{Identity, Issued, PolicyClaims},
     db::{Database, NewConversation, NewMessage, Viewer, ViewerTx},
-    model::{Conversation, ConversationId, Message, MessageId, MessageRole, MessageStatus},
+    model::{Conversation, ConversationId, Message, MessageId, MessageRole, MessageStatus, UserId},
 };
 
 use crate::support::{TestDatabase, identity, sign_in, sign_in_as};
@@ -75,6 +75,7 @@ async fn cancelled_after<F: Future>(polls: usize, future: F) -> bool {
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Viewer,
+    Admin,
     System,
 }
 
@@ -90,6 +91,13 @@ impl Kind {
                 message_in(&mut tx, ConversationId::new()).await.ok();
                 tx.commit().await.ok();
             }
+            Self::Admin => {
+                let admin = viewer.admin().expect("an admin");
+                let mut tx = database.admin_tx(&admin).await.expect("a transaction");
+                tx.users(&[viewer.user_id()]).await.expect("users");
+                tx.set_suspended(UserId::new(), true).await.expect("none");
+                tx.commit().await.ok();
+            }
             Self::System => {
                 sign_in(database, "carol").await;
             }
@@ -99,12 +107,16 @@ impl Kind {
 
 #[tokio::test]
 async fn no_cancellation_leaves_a_connection_inside_somebodys_transaction() {
-    for kind in [Kind::Viewer, Kind::System] {
+    for kind in [Kind::Viewer, Kind::Admin, Kind::System] {
         let test = TestDatabase::create().await;
         // One connection, so that whatever is left of one transaction meets the next user.
         let database = test.open_with(1).await;
+        let admin = Identity {
+            is_admin: true,
+            ..identity("alice")
+        };
         let (alice, bob) = (
-            sign_in(&database, "alice").await,
+            sign_in_as(&database, &admin).await,
             sign_in(&database, "bob").await,
         );
         conversation_of(&database, &alice, "one").await;

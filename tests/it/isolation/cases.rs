@@ -38,10 +38,12 @@ pub enum Outcome {
     Refused(&'static str),
     /// Done, with nothing of the owner's in the answer.
     Allowed(&'static str),
-    /// Done, and who the owner is may stand in the answer: never what she wrote.
-    ShowsWho,
-    /// Not tried, for it is theirs to do, and would be the end of her.
-    Untried,
+    /// Done, with who the owner is in the answer, and nothing that she wrote.
+    SeesWho,
+    /// Done, to whomever it is: to a bystander here, for the owner is still needed.
+    Governs,
+    /// The owner herself is answered.
+    Hers,
 }
 
 pub fn cases(schema: &Schema) -> Vec<Case> {
@@ -91,17 +93,17 @@ fn nodes(schema: &Schema) -> Vec<Case> {
             ),
         ]
     };
-    let mut cases: Vec<Case> = schema.nodes().into_iter().flat_map(by_type).collect();
-    for case in &mut cases {
-        if case.name.ends_with(": User") {
-            case.admin = Some(Outcome::ShowsWho);
-        }
-    }
+    let cases = schema.nodes().into_iter().flat_map(by_type);
     cases
+        .map(|case| match case.name.ends_with(": User") {
+            true => case.for_admins(Outcome::SeesWho),
+            false => case,
+        })
+        .collect()
 }
 
 fn queries() -> Vec<Case> {
-    use Outcome::{Allowed, AsBefore, NotFound, Own, Refused, ShowsWho};
+    use Outcome::{AsBefore, NotFound, Own, Refused, SeesWho};
     let own = |titles: &[&str], total: usize| {
         let nodes: Vec<Value> = titles
             .iter()
@@ -172,21 +174,21 @@ fn queries() -> Vec<Case> {
             json!({}),
             Refused("FORBIDDEN"),
         )
-        .for_admins(ShowsWho),
+        .for_admins(SeesWho),
         case(
             "admin.user",
             "query($id: ID!) { admin { user(id: $id) { *User } } }",
             json!({ "id": "$User" }),
             Refused("FORBIDDEN"),
         )
-        .for_admins(ShowsWho),
+        .for_admins(SeesWho),
         case(
             "admin.users(after)",
             "query($after: String) { admin { users(after: $after) { *UserConnection } } }",
             json!({ "after": "$User cursor" }),
             Refused("FORBIDDEN"),
         )
-        .for_admins(Allowed("who is there")),
+        .for_admins(SeesWho),
     ]
 }
 
@@ -208,7 +210,7 @@ fn subscriptions() -> Vec<Case> {
 
 /// Those that destroy last: the owner, too, runs each once.
 fn mutations() -> Vec<Case> {
-    use Outcome::{Allowed, NotFound, Own, Refused, ShowsWho};
+    use Outcome::{Allowed, Governs, NotFound, Own, Refused};
     let start = "mutation($key: String) { startChat(input: { title: \"mine\", idempotencyKey: $key }) \
         { conversation { title } } }";
     let started = Own(json!({ "startChat": { "conversation": { "title": "mine" } } }));
@@ -264,26 +266,31 @@ fn mutations() -> Vec<Case> {
             json!({}),
             Allowed("own"),
         ),
-        // In one: she is not to be shut out while others try.
         case(
-            "suspendUser, restoreUser",
-            "mutation($id: ID!) { suspendUser(input: { userId: $id }) { *SuspendUserPayload } \
-               restoreUser(input: { userId: $id }) { *RestoreUserPayload } }",
+            "suspendUser",
+            "mutation($id: ID!) { suspendUser(input: { userId: $id }) { *SuspendUserPayload } }",
             json!({ "id": "$User" }),
             Refused("FORBIDDEN"),
         )
-        .for_admins(ShowsWho),
+        .for_admins(Governs),
+        case(
+            "restoreUser",
+            "mutation($id: ID!) { restoreUser(input: { userId: $id }) { *RestoreUserPayload } }",
+            json!({ "id": "$User" }),
+            Refused("FORBIDDEN"),
+        )
+        .for_admins(Governs),
         case(
             "deleteUser",
             "mutation($id: ID!) { deleteUser(input: { userId: $id }) { *DeleteUserPayload } }",
             json!({ "id": "$User" }),
             Refused("FORBIDDEN"),
         )
-        .for_admins(Outcome::Untried),
+        .for_admins(Governs),
         case(
             "deleteViewer",
-            "mutation { deleteViewer(input: { confirmExternalId: \"alice\" }) { *DeleteViewerPayload } }",
-            json!({}),
+            "mutation($name: String!) { deleteViewer(input: { confirmExternalId: $name }) { *DeleteViewerPayload } }",
+            json!({ "name": "$name" }),
             Refused("BAD_USER_INPUT"),
         ),
     ]

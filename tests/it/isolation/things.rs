@@ -99,9 +99,11 @@ impl Things {
             .await;
         let viewer = &found["viewer"];
         names.insert("$Viewer", text(&viewer["id"]));
-        // The same digits, as admins know her.
-        let as_user = text(&viewer["id"]).replace("viewer_", "user_");
-        names.insert("$User", as_user);
+        names.insert("$User", as_user(&viewer["id"]));
+        names.insert("$name", user.to_owned());
+        let bystander = Credential::token("carol");
+        let found = stage.data(&bystander, "{ viewer { id } }", json!({})).await;
+        names.insert("$bystander", as_user(&found["viewer"]["id"]));
         let newest = "{ admin { users(first: 1) { edges { cursor } } } }";
         let found = stage
             .data(&Credential::admin("root"), newest, json!({}))
@@ -121,6 +123,14 @@ impl Things {
             names,
             _running: running.expect("the second"),
         }
+    }
+
+    /// The variables of a case about a user, with somebody else in them.
+    pub fn bystanders(&self, variables: &Value) -> Value {
+        replaced(variables, &|name| match name {
+            "$User" => self.named("$bystander").to_owned(),
+            _ => panic!("{name} is not for a bystander"),
+        })
     }
 
     /// The variables of a case, with her things in them.
@@ -145,7 +155,8 @@ impl Things {
 
     /// As the database knows them.
     fn ids(&self) -> BTreeSet<Uuid> {
-        let ids = self.names.values().filter_map(|name| name.split_once('_'));
+        let hers = self.names.iter().filter(|(name, _)| **name != "$bystander");
+        let ids = hers.filter_map(|(_, id)| id.split_once('_'));
         ids.filter_map(|(_, digits)| BASE64_URL_SAFE_NO_PAD.decode(digits).ok())
             .filter_map(|bytes| Uuid::from_slice(&bytes).ok())
             .collect()
@@ -185,6 +196,11 @@ impl Things {
         }
         dump
     }
+}
+
+/// The same digits, as admins know the user.
+fn as_user(viewer: &Value) -> String {
+    text(viewer).replace("viewer_", "user_")
 }
 
 fn replaced(value: &Value, of: &impl Fn(&str) -> String) -> Value {
