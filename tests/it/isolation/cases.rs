@@ -47,8 +47,8 @@ pub enum Outcome {
 }
 
 pub fn cases(schema: &Schema) -> Vec<Case> {
-    let mut cases = nodes(schema);
-    cases.extend(queries());
+    let mut cases = queries();
+    cases.extend(nodes(schema));
     cases.extend(subscriptions());
     cases.extend(mutations());
     for case in &mut cases {

@@ -84,8 +84,6 @@ async fn nobody_reaches_it_where_no_row_is_hidden() {
 
 /// Cases that no floor decides: with two of the three gone they are still refused.
 const ABOVE_THE_FLOORS: &[(&str, &str)] = &[
-    ("node: Viewer", "there is one viewer: ids are compared"),
-    ("nodes: Viewer", "there is one viewer: ids are compared"),
     (
         "viewer.conversations.messages(after)",
         "the cursor's mark is of another list",
@@ -95,6 +93,8 @@ const ABOVE_THE_FLOORS: &[(&str, &str)] = &[
         "the cursor's mark is of another list",
     ),
     ("models", "the same for everybody"),
+    ("node: Viewer", "there is one viewer: ids are compared"),
+    ("nodes: Viewer", "there is one viewer: ids are compared"),
     ("startChat", "the first with this key of the caller's"),
     ("startChat: all of it", "makes what it shows"),
     ("createApiKey", "makes what it shows"),
