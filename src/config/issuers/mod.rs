@@ -91,11 +91,20 @@ fn told_apart(
             "both issuers have this name; give each a name of its own",
         );
     }
-    if one.issuer.is_some() && (&one.issuer, &one.audience) == (&other.issuer, &other.audience) {
-        return contradiction(
-            key::ISSUER,
-            "both name the same issuer and audience; keep one of them",
-        );
+    if one.issuer.is_some() && one.issuer == other.issuer {
+        if one.audience == other.audience {
+            return contradiction(
+                key::ISSUER,
+                "both name the same issuer and audience; keep one of them",
+            );
+        }
+        // Without an audience, one accepts what is meant for the other, too.
+        if one.audience.is_none() || other.audience.is_none() {
+            return contradiction(
+                key::ISSUER,
+                "both name the same issuer, and one names no audience; name the audience of each",
+            );
+        }
     }
     if one.issuer.is_some() || other.issuer.is_some() {
         return Ok(());

@@ -395,6 +395,13 @@ fn issuers_that_could_be_mistaken_for_each_other_stop_the_start() {
         "issuer in [[issuers]] 1 (one) of loquat.toml and issuer in [[issuers]] 2 (two) of loquat.toml contradict each other: both name the same issuer and audience; keep one of them"
     );
 
+    assert_eq!(
+        file(&format!(
+            "{ONE}issuer = 'x'\naudience = 'a'\n[[issuers]]\nname = 'two'\n{set}\nissuer = 'x'"
+        )),
+        "issuer in [[issuers]] 1 (one) of loquat.toml and issuer in [[issuers]] 2 (two) of loquat.toml contradict each other: both name the same issuer, and one names no audience; name the audience of each"
+    );
+
     // One issuer may serve two audiences, and one secret two issuers that say who they are.
     assert_eq!(
         issuers(&format!(
