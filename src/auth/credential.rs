@@ -254,8 +254,10 @@ fn gateway(secret: &str, name: &str) -> Result<Credential, CredentialError> {
     })
 }
 
+/// As it stands, but for the blanks that a header may have around it: an id that was changed could
+/// be another user's.
 fn user(name: &str) -> Result<String, CredentialError> {
-    let name = name.trim();
+    let name = name.trim_matches([' ', '\t']);
     if name.is_empty() {
         return Err(CredentialError::Empty(USER_ID_NAME));
     }

@@ -112,6 +112,11 @@ fn a_request_offers_one_well_formed_credential_or_is_told_what_is_wrong() {
             &[(gateway, b" s "), (user, b" Ada L. ")],
             "gateway s user Ada L.",
         ),
+        // A blank of another kind is a part of the id: without it, it would be another user's.
+        (
+            &[(gateway, b"s"), (user, "\u{a0}ada".as_bytes())],
+            "gateway s user \u{a0}ada",
+        ),
         (
             &[(gateway, b"s")],
             "error: X-Gateway-Secret needs X-User-Id beside it",
