@@ -75,12 +75,16 @@ impl ClaimRules {
         {
             return Err(Check::Issuer);
         }
-        let issued = match claims.get("iat").map(time).transpose()? {
+        // Rounded down: no token may seem younger than it is, for some are refused as too old.
+        let iat = claims.get("iat").map(|iat| time(iat, f64::floor));
+        let issued = match iat.transpose()? {
             Some(at) if at > now + self.leeway => return Err(Check::NotYetValid),
             Some(at) => Issued::At(at),
             None => Issued::Unsaid,
         };
-        let expires_at = time(claims.get("exp").ok_or(Check::MissingClaim)?)? + self.leeway;
+        // As the signature check has rounded it: one token, one end.
+        let expires_at =
+            time(claims.get("exp").ok_or(Check::MissingClaim)?, f64::round)? + self.leeway;
         // "On or after which" (RFC 7519, 4.1.4): the signature check counts in whole seconds, and
         // so accepts for most of one what a socket would be closed for at once.
         if now >= expires_at {
@@ -164,14 +168,13 @@ fn user_id(claim: &Value) -> Result<String, Check> {
     }
 }
 
-/// RFC 7519's NumericDate: seconds, fractions allowed.
-fn time(claim: &Value) -> Result<SystemTime, Check> {
+/// RFC 7519's NumericDate, seconds of which there may be fractions, as whole seconds.
+fn time(claim: &Value, whole: fn(f64) -> f64) -> Result<SystemTime, Check> {
     let seconds = claim
         .as_f64()
         .filter(|seconds| (0.0..=LAST_SECOND as f64).contains(seconds))
         .ok_or(Check::Malformed)?;
-    // The signature check has rounded, so this rounds too: one token, one end.
-    Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.round() as u64))
+    Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(whole(seconds) as u64))
 }
 
 fn usual_name(claims: &Claims) -> Option<String> {
@@ -236,6 +239,17 @@ mod tests {
         let identity = rules.identity(&claims, just_before).expect("still valid");
         assert_eq!(identity.expires_at, Some(end));
         assert_eq!(rules.identity(&claims, end), Err(Check::Expired));
+    }
+
+    #[test]
+    fn a_token_seems_no_younger_than_it_is() {
+        for (iat, second) in [(json!(100), 100), (json!(100.4), 100), (json!(100.9), 100)] {
+            let claims = object(json!({ "sub": "ann", "exp": 1_000, "iat": iat }));
+            let identity =
+                rules().identity(&claims, SystemTime::UNIX_EPOCH + Duration::from_secs(200));
+            let issued = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+            assert_eq!(identity.expect("valid").issued, Issued::At(issued), "{iat}");
+        }
     }
 
     #[test]
