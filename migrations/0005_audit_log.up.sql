@@ -21,9 +21,10 @@ create index audit_log_by_time on chat.audit_log (occurred_at desc, id desc);
 create index audit_log_by_target on chat.audit_log (target_type, target_id, occurred_at desc, id desc)
   where target_id is not null;
 
--- The one way to change what is written. With `older_than`: deletes at most 1,000 of the events
--- before then. With `forgotten`: puts `pseudonym` in the place of that user, as who did it and as
--- whom it was done to, and forgets from where they did it. Returns how many events that were.
+-- The one way to change what is written. With `older_than`: deletes events before then. With
+-- `forgotten`: puts `pseudonym` in the place of that user, as who did it and as whom it was done
+-- to, and forgets from where they did it. Takes at most 1,000 events at a time, for each takes some
+-- time in the trigger below. Returns how many it were: while there are any, there may be more.
 create function chat.retain_audit_log(older_than timestamptz, forgotten uuid, pseudonym uuid)
 returns bigint
 language plpgsql
@@ -44,11 +45,16 @@ begin
   end if;
   if forgotten is not null and pseudonym is not null then
     update chat.audit_log set user_id = pseudonym, ip_address = null
-    where (user_id = forgotten);
+    where (user_id, id) in (
+      select user_id, id from chat.audit_log where user_id = forgotten limit 1000
+    );
     get diagnostics changed = row_count;
     total := total + changed;
     update chat.audit_log set target_id = pseudonym
-    where (target_type = 'user' and target_id = forgotten);
+    where (user_id, id) in (
+      select user_id, id from chat.audit_log
+      where target_type = 'user' and target_id = forgotten limit 1000
+    );
     get diagnostics changed = row_count;
     total := total + changed;
   end if;

@@ -141,13 +141,17 @@ impl SystemTx {
         user_id: UserId,
         pseudonym: UserId,
     ) -> Result<(), DbError> {
-        sqlx::query("select chat.retain_audit_log(null, $1, $2)")
-            .bind(user_id.uuid())
-            .bind(pseudonym.uuid())
-            .execute(&mut *self.tx)
-            .await
-            .map_err(during("forget a user in the audit log"))?;
-        Ok(())
+        loop {
+            let changed: i64 = sqlx::query_scalar("select chat.retain_audit_log(null, $1, $2)")
+                .bind(user_id.uuid())
+                .bind(pseudonym.uuid())
+                .fetch_one(&mut *self.tx)
+                .await
+                .map_err(during("forget a user in the audit log"))?;
+            if changed == 0 {
+                return Ok(());
+            }
+        }
     }
 }
 
