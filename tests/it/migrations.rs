@@ -4,7 +4,7 @@ use loquat::db::{Database, DatabaseSetupError};
 use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
-use crate::support::{TestDatabase, sign_in};
+use crate::support::{TestDatabase, sign_in, sql};
 
 #[tokio::test]
 async fn a_login_role_that_is_neither_superuser_nor_owner_is_enough() {
@@ -126,6 +126,94 @@ async fn migrations_go_down_and_up_again() {
         loquat::db::migrate::run_up(&test.url).await.expect("up"),
         all
     );
+}
+
+/// A user with everything that version 2 knows.
+const LIFE_IN_VERSION_2: &str = "
+insert into chat.users (user_id, issuer, external_id, email)
+select gen_random_uuid(), 'jwt', name, name || '@example.com' from unnest(array['ann', 'bob', 'cyd']) name;
+insert into chat.conversations (user_id, id, title, created_at, updated_at, last_active_at)
+select user_id, gen_random_uuid(), 'a title', now(), now(), now() from chat.users;
+insert into chat.messages (user_id, id, conversation_id, active, position, role, content, status, created_at)
+select user_id, gen_random_uuid(), id, true, 0, 'ASSISTANT', '', 'STREAMING', now() from chat.conversations;
+insert into chat.replies (user_id, message_id, conversation_id, claims, process_id, lease_expires_at, fence, attempt)
+select user_id, id, conversation_id, '{\"sub\": \"ann\"}', gen_random_uuid(), now(), 1, 1 from chat.messages;
+insert into chat.reply_chunks select user_id, message_id, 1, 0, 5, 'hello' from chat.replies;
+insert into chat.idempotency_keys (user_id, operation, key, fingerprint)
+select user_id, 'startChat', 'a key', sha256('') from chat.users";
+
+/// And what has happened to them since: ann has a key, bob is suspended, cyd's deletion is not finished.
+const LIFE_SINCE: &str = "
+insert into chat.api_keys (user_id, id, name, prefix, secret_hash, scopes, claims)
+select user_id, gen_random_uuid(), 'a key', 'loq_' || external_id, sha256(''), '{READ}', '{}' from chat.users;
+insert into chat.audit_log (user_id, id, action, outcome, credential)
+select user_id, gen_random_uuid(), 'user.created', 'SUCCEEDED', 'token:jwt' from chat.users;
+update chat.users set suspended_at = now(), is_admin = true where external_id = 'bob';
+insert into chat.tombstones select user_id, sha256(''), now() from chat.users where external_id = 'cyd';
+update chat.users set issuer = null, external_id = null, email = null, deleted_at = now() where external_id = 'cyd'";
+
+/// Whatever makes up the schema, as text.
+const SHAPE: &str = "
+select format('%s.%s %s %s %s', attrelid::regclass, attname, format_type(atttypid, atttypmod), attnotnull,
+  pg_get_expr(adbin, adrelid)) from pg_attribute join pg_class c on c.oid = attrelid
+  left join pg_attrdef on (adrelid, adnum) = (attrelid, attnum)
+  where relnamespace = 'chat'::regnamespace and relkind = 'r' and attnum > 0 and not attisdropped
+union all select format('%s %s', conrelid::regclass, pg_get_constraintdef(oid)) from pg_constraint
+  where connamespace = 'chat'::regnamespace
+union all select indexdef from pg_indexes where schemaname = 'chat'
+union all select pg_policies::text from pg_policies where schemaname = 'chat'
+union all select format('%s %s %s', oid::regclass, relrowsecurity, relforcerowsecurity) from pg_class
+  where relnamespace = 'chat'::regnamespace and relkind = 'r'
+union all select pg_get_functiondef(oid) from pg_proc where pronamespace = 'chat'::regnamespace
+union all select format('%s %s %s', oid::regclass, grantee::regrole, privilege_type)
+  from pg_class, aclexplode(relacl) where relnamespace = 'chat'::regnamespace
+union all select format('%s.%s %s %s', attrelid::regclass, attname, grantee::regrole, privilege_type)
+  from pg_attribute join pg_class c on c.oid = attrelid, aclexplode(attacl) where relnamespace = 'chat'::regnamespace
+order by 1";
+
+async fn texts(connection: &mut PgConnection, query: &'static str) -> Vec<String> {
+    let texts = sqlx::query_scalar(query).fetch_all(connection).await;
+    texts.expect("the catalogue")
+}
+
+#[tokio::test]
+async fn a_database_of_version_2_comes_up_with_all_that_it_holds_and_goes_back_after_use() {
+    let test = TestDatabase::create().await;
+    let all = loquat::db::migrate::run_up(&test.url).await.expect("up");
+    let since = all - 2;
+    let down = async || loquat::db::migrate::run_down(&test.url, since).await;
+    assert_eq!(down().await.expect("down"), since);
+    let mut connection = test.superuser().await;
+    let before = texts(&mut connection, SHAPE).await;
+    sql(&test, LIFE_IN_VERSION_2).await;
+
+    assert_eq!(
+        loquat::db::migrate::run_up(&test.url).await.expect("up"),
+        since
+    );
+    sql(&test, LIFE_SINCE).await;
+    assert_eq!(down().await.expect("down"), since);
+
+    assert_eq!(texts(&mut connection, SHAPE).await, before);
+    for table in [
+        "users",
+        "conversations",
+        "messages",
+        "replies",
+        "reply_chunks",
+        "idempotency_keys",
+    ] {
+        let left: (i64, i64) = sqlx::query_as(AssertSqlSafe(format!(
+            "select count(*) filter (where user_id in (select user_id from chat.users \
+               where external_id in ('ann', 'bob'))), count(*) from chat.{table}"
+        )))
+        .fetch_one(&mut connection)
+        .await
+        .expect("a count");
+        assert_eq!(left, (2, 2), "chat.{table}");
+    }
+    // And up again, to a server that runs.
+    test.open().await.ping().await.expect("an answer");
 }
 
 #[tokio::test]
