@@ -63,6 +63,7 @@ impl Accounts {
                 argument: "confirmExternalId",
                 problem: "must be the externalId of the viewer, letter by letter".to_owned(),
             }),
+            OwnDeletion::Suspended => Err(AccountsError::Forbidden("This user is suspended.")),
             OwnDeletion::Gone => Err(AccountsError::NotFound("viewer")),
         }
     }

@@ -53,6 +53,8 @@ pub enum OwnDeletion {
     Acknowledged(DeletedUser),
     /// The issuer's id of the user is another.
     Unconfirmed,
+    /// An admin has suspended the user since they signed in: what they have may be needed.
+    Suspended,
     /// Somebody was faster.
     Gone,
 }
@@ -68,6 +70,9 @@ impl Database {
         let Some(name) = tx.lock_name(viewer.user_id()).await? else {
             return Ok(OwnDeletion::Gone);
         };
+        if name.is_suspended {
+            return Ok(OwnDeletion::Suspended);
+        }
         if name.external_id != external_id {
             return Ok(OwnDeletion::Unconfirmed);
         }
@@ -157,13 +162,14 @@ impl Database {
 struct Name {
     issuer: String,
     external_id: String,
+    is_suspended: bool,
 }
 
 impl SystemTx {
     /// Waits for whoever is storing something of the user's at this moment.
     async fn lock_name(&mut self, user_id: UserId) -> Result<Option<Name>, DbError> {
         sqlx::query_as(
-            "select issuer, external_id from chat.users \
+            "select issuer, external_id, suspended_at is not null as is_suspended from chat.users \
              where user_id = $1 and deleted_at is null for update",
         )
         .bind(user_id.uuid())

@@ -1,6 +1,6 @@
 //! A suspended user is refused everything, and nothing of theirs is touched.
 
-use loquat::{db::SignIn, model::MessageStatus};
+use loquat::{accounts::AccountsError, db::SignIn, model::MessageStatus};
 use serde_json::json;
 
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     support::{
         Replica, TOLERANCE, TestDatabase, by_token, identity,
         process::{Device, program},
-        sign_in, sql,
+        session_of, sign_in, sql,
     },
 };
 
@@ -36,6 +36,25 @@ async fn a_suspended_user_is_refused_at_sign_in_and_welcome_again_once_restored(
 
     sql(&test, RESTORE).await;
     assert_eq!(sign_in(&database, "alice").await.user_id(), alice.user_id());
+}
+
+/// Their socket may be open for a moment more.
+#[tokio::test]
+async fn a_user_who_was_suspended_since_they_signed_in_does_not_delete_themselves() {
+    let test = TestDatabase::create().await;
+    let replica = Replica::start(&test).await;
+    let alice = replica.viewer("alice").await;
+    let session = session_of(&alice);
+    sql(&test, SUSPEND).await;
+    let refused = replica.accounts.delete_viewer(&session, "alice").await;
+    assert!(
+        matches!(refused, Err(AccountsError::Forbidden(_))),
+        "{refused:?}"
+    );
+    sql(&test, RESTORE).await;
+    assert_eq!(replica.viewer("alice").await.user_id(), alice.user_id());
+    let deleted = replica.accounts.delete_viewer(&session, "alice").await;
+    deleted.expect("deleted");
 }
 
 #[tokio::test]
