@@ -58,15 +58,7 @@ impl ClaimRules {
     }
 
     pub fn identity(&self, claims: &Claims, now: SystemTime) -> Result<Identity, Check> {
-        if PURPOSE_CLAIMS
-            .iter()
-            .filter_map(|claim| claims.get(*claim)?.as_str())
-            .any(|purpose| {
-                REFRESH_PURPOSES
-                    .iter()
-                    .any(|refresh| purpose.eq_ignore_ascii_case(refresh))
-            })
-        {
+        if is_refresh_token(claims) {
             return Err(Check::RefreshToken);
         }
         // RFC 7519 knows one issuer; the library also takes a list that contains it.
@@ -116,6 +108,18 @@ impl ClaimRules {
             external_id,
         })
     }
+}
+
+/// Whether a token says that it is for getting others.
+pub(super) fn is_refresh_token(claims: &Claims) -> bool {
+    PURPOSE_CLAIMS
+        .iter()
+        .filter_map(|claim| claims.get(*claim)?.as_str())
+        .any(|purpose| {
+            REFRESH_PURPOSES
+                .iter()
+                .any(|refresh| purpose.eq_ignore_ascii_case(refresh))
+        })
 }
 
 /// Whether a string may name a user: 1 to 255 characters, not all of them blank, no U+0000

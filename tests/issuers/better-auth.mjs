@@ -3,8 +3,10 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { betterAuth } from "better-auth";
 import { memoryAdapter } from "better-auth/adapters/memory";
+import { createAuthClient } from "better-auth/client";
+import { jwtClient } from "better-auth/client/plugins";
 import { toNodeHandler } from "better-auth/node";
-import { jwt } from "better-auth/plugins/jwt";
+import { jwt } from "better-auth/plugins";
 import { listen } from "./listen.mjs";
 
 export async function startBetterAuth() {
@@ -27,9 +29,11 @@ export async function startBetterAuth() {
   assert.equal(signUp.status, 200);
   const { token: session, user } = await signUp.json();
   const [cookie] = signUp.headers.getSetCookie().map((cookie) => cookie.split(";")[0]);
-  const answer = await fetch(`${server.url}/api/auth/token`, { headers: { cookie } });
-  assert.equal(answer.status, 200);
-  const { token } = await answer.json();
+  // As a page does, whose browser would send the cookie.
+  const fetchOptions = { headers: { cookie } };
+  const authClient = createAuthClient({ baseURL: server.url, plugins: [jwtClient()], fetchOptions });
+  const getToken = async () => (await authClient.token()).data?.token;
+  const token = await getToken();
 
   return {
     name: "better-auth",

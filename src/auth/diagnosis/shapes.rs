@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::super::Unverified;
+use super::super::{Unverified, claims::is_refresh_token};
 
 /// What an opaque text looks like.
 pub(super) fn of_text(token: &str) -> &'static str {
@@ -27,6 +27,9 @@ pub(super) fn of_text(token: &str) -> &'static str {
 pub(super) fn of_jwt(token: &Unverified) -> Option<&'static str> {
     let claims = &token.claims;
     let is = |claim: &str, value: &str| text(claims, claim) == Some(value);
+    if is_refresh_token(claims) {
+        return Some("it is a refresh token; send the access token");
+    }
     if !claims.contains_key("sub") && (is("role", "anon") || is("role", "service_role")) {
         return Some(
             "it looks like the anon or service_role key of Supabase, which names no user; send the \

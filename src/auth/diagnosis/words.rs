@@ -118,6 +118,10 @@ impl Case<'_> {
                 Some(None) => return format!("its {name} is not a number of seconds"),
             }
         }
+        if let Some(Value::Object(_) | Value::Array(_)) = token.claims.get("sub") {
+            return "its sub is neither text nor a number; let the issuer put the user's id there"
+                .to_owned();
+        }
         "its header or one of its claims has a form that the standard does not know".to_owned()
     }
 
@@ -143,6 +147,9 @@ impl Case<'_> {
     }
 
     fn algorithm(&self, token: &Unverified) -> String {
+        if let Some(shape) = shapes::of_jwt(token) {
+            return shape.to_owned();
+        }
         let name = text(&token.header, "alg").map(plain).unwrap_or_default();
         match name.starts_with("HS") {
             true if self.issuer.secret.is_none() => format!(
