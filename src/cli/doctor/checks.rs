@@ -1,6 +1,6 @@
 //! What the server needs: settings that agree, keys to check tokens with, a database, a model.
 
-use jsonwebtoken::Algorithm;
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
 
 use crate::{
     app::{DatabaseHost, StartError},
@@ -71,15 +71,22 @@ async fn keys(settings: &Settings, issuer: &IssuerSettings) -> Finding {
         .usable
         .iter()
         .any(|key| key.algorithms.iter().any(accepted));
-    match (is_useful, issuer.secret.is_some()) {
+    let by_secret: Vec<_> = issuer
+        .algorithms
+        .iter()
+        .copied()
+        .filter(|algorithm| algorithm.family() == AlgorithmFamily::Hmac)
+        .collect();
+    let signed = listed(&by_secret);
+    match (is_useful, !by_secret.is_empty()) {
         (true, false) => Finding::ok(subject, format!("the key set {url} holds {held}")),
         (true, true) => Finding::ok(
             subject,
-            format!("HS256 by its secret; the key set {url} holds {held}"),
+            format!("{signed} by its secret; the key set {url} holds {held}"),
         ),
         (false, true) => Finding::ok(
             subject,
-            format!("HS256 by its secret alone; the key set {url} holds {held}"),
+            format!("{signed} by its secret alone; the key set {url} holds {held}"),
         ),
         (false, false) => Finding::problem(
             subject,
