@@ -2,8 +2,8 @@
 
 use super::{Accounts, AccountsError, Session, check_text};
 use crate::{
-    db::{Admin, AdminTx, User, UserKey, UserSearch, Viewer},
-    model::{Page, PageRequest, UserId},
+    db::{Admin, AdminTx, AuditEventKey, User, UserKey, UserSearch, Viewer},
+    model::{AuditAction, AuditEvent, Page, PageRequest, UserId},
 };
 
 /// The longest text that users are searched by, in characters.
@@ -41,13 +41,36 @@ impl Accounts {
         suspended: bool,
     ) -> Result<User, AccountsError> {
         let admin = self.admin_over(session, user_id, "ask another admin")?;
-        let mut tx = self.database.admin_tx(&admin).await?;
-        let user = tx
-            .set_suspended(user_id, suspended)
-            .await?
-            .ok_or(AccountsError::NotFound("user"))?;
+        let action = if suspended {
+            AuditAction::UserSuspended
+        } else {
+            AuditAction::UserRestored
+        };
+        let change = async {
+            let mut tx = self.database.admin_tx(&admin).await?;
+            let user = tx
+                .set_suspended(user_id, suspended)
+                .await?
+                .ok_or(AccountsError::NotFound("user"))?;
+            tx.record(&session.did(action, user_id)).await?;
+            tx.commit().await?;
+            Ok(user)
+        };
+        self.attempt(session, action, user_id, change).await
+    }
+
+    /// What anybody has done, newest first; with `about`, what that user has done and what was
+    /// done to them.
+    pub async fn audit_page(
+        &self,
+        viewer: &Viewer,
+        about: Option<UserId>,
+        request: PageRequest<AuditEventKey>,
+    ) -> Result<Page<AuditEvent>, AccountsError> {
+        let mut tx = self.admin_tx(viewer).await?;
+        let page = tx.audit_page(about, request).await?;
         tx.commit().await?;
-        Ok(user)
+        Ok(page)
     }
 
     pub(super) async fn admin_tx(&self, viewer: &Viewer) -> Result<AdminTx, AccountsError> {

@@ -51,6 +51,7 @@ impl Accounts {
     ) -> Result<CreatedApiKey, AccountsError> {
         let access = session.viewer.access();
         if !access.in_person {
+            self.note_denied(session, AuditAction::ApiKeyCreated);
             return Err(AccountsError::Forbidden(
                 "An API key cannot make another: sign in yourself.",
             ));
@@ -58,6 +59,7 @@ impl Accounts {
         let scopes = ApiKeyScope::normalized(&asked.scopes);
         check(&asked, &scopes)?;
         if scopes.contains(&ApiKeyScope::Admin) && !access.admin {
+            self.note_denied(session, AuditAction::ApiKeyCreated);
             return Err(AccountsError::Forbidden(
                 "Only an admin may make a key with the scope ADMIN.",
             ));

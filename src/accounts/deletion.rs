@@ -8,7 +8,7 @@ use super::{Accounts, AccountsError, Session, check_text};
 use crate::{
     db::{DbError, DeletedUser, OwnDeletion},
     lifecycle::Lifecycle,
-    model::UserId,
+    model::{AuditAction, UserId},
 };
 
 /// The clocks of deletions.
@@ -45,6 +45,7 @@ impl Accounts {
         confirm_external_id: &str,
     ) -> Result<(), AccountsError> {
         if !session.viewer.access().in_person {
+            self.note_denied(session, AuditAction::UserDeleted);
             return Err(AccountsError::Forbidden(
                 "An API key cannot delete its user: sign in with a token.",
             ));
@@ -52,7 +53,11 @@ impl Accounts {
         check_text("confirmExternalId", confirm_external_id, EXTERNAL_ID)?;
         let deletion = self
             .database
-            .delete_viewer(&session.viewer, confirm_external_id)
+            .delete_viewer(
+                &session.viewer,
+                confirm_external_id,
+                &session.did(AuditAction::UserDeleted, session.viewer.user_id()),
+            )
             .await?;
         match deletion {
             OwnDeletion::Acknowledged(user) => {
@@ -75,11 +80,14 @@ impl Accounts {
         user_id: UserId,
     ) -> Result<(), AccountsError> {
         let admin = self.admin_over(session, user_id, "use deleteViewer")?;
+        let event = session.did(AuditAction::UserDeleted, user_id);
+        let deletion = async {
+            let deleted = self.database.delete_user(&admin, user_id, &event).await?;
+            deleted.ok_or(AccountsError::NotFound("user"))
+        };
         let user = self
-            .database
-            .delete_user(&admin, user_id)
-            .await?
-            .ok_or(AccountsError::NotFound("user"))?;
+            .attempt(session, AuditAction::UserDeleted, user_id, deletion)
+            .await?;
         self.erase_in_time(&user).await;
         Ok(())
     }

@@ -1,9 +1,9 @@
-//! What is noted of a credential that was refused: that it was, of which kind it was and why.
-//! Nothing that stood in it, but for the beginning of a key that is one of ours.
+//! What is noted of what was refused or failed. Of a credential: that it was refused, of which kind it
+//! was and why; nothing that stood in it, but for the beginning of a key that is one of ours.
 
 use std::net::IpAddr;
 
-use super::{Accounts, SignInError, api_keys};
+use super::{Accounts, AccountsError, Session, SignInError, api_keys};
 use crate::{
     auth::{AuthError, Credential, CredentialError},
     db::KeyRefusal,
@@ -38,6 +38,39 @@ impl Accounts {
             address,
         };
         self.note_refused(user_id, provenance, &reason);
+    }
+
+    /// An admin looks at what only admins see: too often to be kept in the database.
+    pub fn note_admin_access(&self, session: &Session) {
+        let event = NewAuditEvent::succeeded(AuditAction::AdminAccessed, &session.provenance());
+        self.audit.tell(session.viewer.user_id(), &event);
+    }
+
+    /// Somebody tried what their credential does not allow.
+    pub fn note_denied(&self, session: &Session, action: AuditAction) {
+        let event = NewAuditEvent::denied(action, &session.provenance());
+        self.audit.note(Some(session.viewer.user_id()), event, None);
+    }
+
+    /// Does something to a user, for an admin, and notes it if it fails for another reason than
+    /// what was asked.
+    pub(super) async fn attempt<T>(
+        &self,
+        session: &Session,
+        action: AuditAction,
+        user_id: UserId,
+        work: impl Future<Output = Result<T, AccountsError>>,
+    ) -> Result<T, AccountsError> {
+        let done = work.await;
+        if let Err(error @ (AccountsError::NotFound(_) | AccountsError::Database(_))) = &done {
+            let event = NewAuditEvent::failed(action, &session.provenance()).on(user_id);
+            self.audit.note(
+                Some(session.viewer.user_id()),
+                event,
+                Some(&error.to_string()),
+            );
+        }
+        done
     }
 
     fn note_refused(&self, user_id: Option<UserId>, provenance: Provenance, reason: &str) {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 use uuid::Uuid;
 
-use super::{DbError, SystemTx, ViewerTx, error::during};
+use super::{AdminTx, DbError, SystemTx, ViewerTx, error::during};
 use crate::{
     model::{
         AuditEvent, AuditEventId, AuditOutcome, AuditTarget, NewAuditEvent, Page, PageRequest,
@@ -65,13 +65,8 @@ impl ViewerTx {
         &mut self,
         request: PageRequest<AuditEventKey>,
     ) -> Result<Page<AuditEvent>, DbError> {
-        let mut query = QueryBuilder::new(concat!(
-            "select ",
-            columns!(),
-            " from chat.audit_log where user_id = "
-        ));
-        query.push_bind(self.viewer.user_id().uuid());
-        page(&mut self.tx, query, request).await
+        let by = self.viewer.user_id();
+        page(&mut self.tx, &[Part::By(by)], request).await
     }
 
     /// Those of the ids that the viewer has done, in no order.
@@ -86,6 +81,47 @@ impl ViewerTx {
         .fetch_all(&mut *self.tx)
         .await
         .map_err(during("load audit events"))?;
+        rows.into_iter().map(AuditEvent::try_from).collect()
+    }
+}
+
+impl AdminTx {
+    /// Notes what the admin does in this transaction; in the security log too, once it is
+    /// committed.
+    pub async fn record(&mut self, event: &NewAuditEvent) -> Result<(), DbError> {
+        let user_id = self.admin.user_id();
+        self.recorded
+            .record(&mut self.tx, Some(user_id), event)
+            .await
+    }
+
+    /// One page of what anybody has done, newest first; with `about`, of what that user has done
+    /// and what was done to them.
+    pub async fn audit_page(
+        &mut self,
+        about: Option<UserId>,
+        request: PageRequest<AuditEventKey>,
+    ) -> Result<Page<AuditEvent>, DbError> {
+        match about {
+            None => page(&mut self.tx, &[Part::Everything], request).await,
+            Some(user_id) => {
+                let parts = [Part::By(user_id), Part::To(user_id)];
+                page(&mut self.tx, &parts, request).await
+            }
+        }
+    }
+
+    /// Those of the ids that are events', in no order.
+    pub async fn audit_events(&mut self, ids: &[AuditEventId]) -> Result<Vec<AuditEvent>, DbError> {
+        let rows: Vec<EventRow> = sqlx::query_as(concat!(
+            "select ",
+            columns!(),
+            " from chat.audit_log where id = any($1)"
+        ))
+        .bind(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
+        .fetch_all(&mut *self.tx)
+        .await
+        .map_err(during("load anybody's audit events"))?;
         rows.into_iter().map(AuditEvent::try_from).collect()
     }
 }
@@ -133,14 +169,11 @@ impl SystemTx {
             .map_err(during("delete old audit events"))
     }
 
-    /// Puts the pseudonym into the place of a deleted user, wherever the log names them, and
-    /// forgets where they came from. To be called after the user's row is gone, in the same
-    /// transaction, so that nothing is noted in between.
-    pub async fn forget_in_audit_log(
-        &mut self,
-        user_id: UserId,
-        pseudonym: UserId,
-    ) -> Result<(), DbError> {
+    /// Puts a pseudonym into the place of a deleted user, wherever the log names them, and forgets
+    /// where they came from. To be called after the user's row is gone, in the same transaction,
+    /// so that nothing is noted in between.
+    pub(super) async fn forget_in_audit_log(&mut self, user_id: UserId) -> Result<(), DbError> {
+        let pseudonym = self.pseudonym(user_id).await?;
         loop {
             let changed: i64 = sqlx::query_scalar("select chat.retain_audit_log(null, $1, $2)")
                 .bind(user_id.uuid())
@@ -180,10 +213,29 @@ async fn insert(
     Ok(())
 }
 
-/// Runs a query that ends in a condition: the page of its rows, newest first.
+/// A part of the log that is in the order of time by an index of its own.
+enum Part {
+    Everything,
+    By(UserId),
+    To(UserId),
+}
+
+impl Part {
+    fn push_condition(&self, query: &mut QueryBuilder<Postgres>) {
+        match self {
+            Self::Everything => query.push("true"),
+            Self::By(user_id) => query.push("user_id = ").push_bind(user_id.uuid()),
+            Self::To(user_id) => query
+                .push("target_type = 'user' and target_id = ")
+                .push_bind(user_id.uuid()),
+        };
+    }
+}
+
+/// A page of what is in any of the parts, newest first. Each is read only as far as the page goes.
 async fn page(
     connection: &mut PgConnection,
-    mut query: QueryBuilder<Postgres>,
+    parts: &[Part],
     request: PageRequest<AuditEventKey>,
 ) -> Result<Page<AuditEvent>, DbError> {
     // A page from the end is read backwards and turned round.
@@ -191,17 +243,28 @@ async fn page(
         Slice::First(limit) => (limit, "desc"),
         Slice::Last(limit) => (limit, "asc"),
     };
-    for (key, comparison) in [(request.after, "<"), (request.before, ">")] {
-        if let Some((time, id)) = key {
-            query.push(format!(" and (occurred_at, id) {comparison} ("));
-            query.push_bind(time).push(", ").push_bind(id.uuid());
-            query.push(")");
+    let push_order = |query: &mut QueryBuilder<Postgres>| {
+        query.push(format!(
+            " order by occurred_at {direction}, id {direction} limit "
+        ));
+        query.push_bind(i64::from(limit) + 1);
+    };
+    let mut query = QueryBuilder::new(concat!("select ", columns!(), " from ("));
+    for (index, part) in parts.iter().enumerate() {
+        query.push(if index == 0 { "(" } else { ") union (" });
+        query.push("select * from chat.audit_log where ");
+        part.push_condition(&mut query);
+        for (key, comparison) in [(request.after, "<"), (request.before, ">")] {
+            if let Some((time, id)) = key {
+                query.push(format!(" and (occurred_at, id) {comparison} ("));
+                query.push_bind(time).push(", ").push_bind(id.uuid());
+                query.push(")");
+            }
         }
+        push_order(&mut query);
     }
-    query.push(format!(
-        " order by occurred_at {direction}, id {direction} limit "
-    ));
-    query.push_bind(i64::from(limit) + 1);
+    query.push(")) as found");
+    push_order(&mut query);
     let rows: Vec<EventRow> = query
         .build_query_as()
         .fetch_all(connection)

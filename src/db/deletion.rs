@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{Admin, Database, DbError, SystemReason, SystemTx, Viewer, ViewerTx, error::during};
 use crate::{
     auth::PolicyClaims,
-    model::{Access, UserId},
+    model::{Access, NewAuditEvent, UserId},
 };
 
 /// How many rows one transaction takes away of what may be much.
@@ -65,6 +65,7 @@ impl Database {
         &self,
         viewer: &Viewer,
         external_id: &str,
+        event: &NewAuditEvent,
     ) -> Result<OwnDeletion, DbError> {
         let mut tx = self.system_tx(SystemReason::Deletion).await?;
         let Some(name) = tx.lock_name(viewer.user_id()).await? else {
@@ -77,6 +78,7 @@ impl Database {
             return Ok(OwnDeletion::Unconfirmed);
         }
         let deleted = tx.acknowledge_deletion(viewer.user_id(), &name).await?;
+        tx.record(Some(viewer.user_id()), event).await?;
         tx.commit().await?;
         Ok(OwnDeletion::Acknowledged(deleted))
     }
@@ -84,14 +86,16 @@ impl Database {
     /// The same for another user, by an admin. `None`: there is no such user.
     pub async fn delete_user(
         &self,
-        _admin: &Admin,
+        admin: &Admin,
         user_id: UserId,
+        event: &NewAuditEvent,
     ) -> Result<Option<DeletedUser>, DbError> {
         let mut tx = self.system_tx(SystemReason::Deletion).await?;
         let Some(name) = tx.lock_name(user_id).await? else {
             return Ok(None);
         };
         let deleted = tx.acknowledge_deletion(user_id, &name).await?;
+        tx.record(Some(admin.user_id()), event).await?;
         tx.commit().await?;
         Ok(Some(deleted))
     }
@@ -206,7 +210,7 @@ impl SystemTx {
             .execute(&mut *self.tx)
             .await
             .map_err(during("delete a user"))?;
-        self.forget_in_audit_log(user_id, UserId::new()).await
+        self.forget_in_audit_log(user_id).await
     }
 }
 

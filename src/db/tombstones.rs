@@ -4,6 +4,7 @@
 
 use aws_lc_rs::hmac;
 use chrono::{DateTime, Utc};
+use uuid::Builder;
 
 use super::{DbError, SystemTx, error::during};
 use crate::model::UserId;
@@ -27,16 +28,34 @@ impl SubjectHash {
 }
 
 impl SystemTx {
+    /// What stands in the place of a deleted user: always the same, and without the key nobody can
+    /// tell whose it is.
+    pub(super) async fn pseudonym(&mut self, user_id: UserId) -> Result<UserId, DbError> {
+        let key = self.tombstone_key().await?;
+        let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &key));
+        // No subject reads like this: it would begin with a length.
+        context.update(b"the pseudonym of ");
+        context.update(user_id.uuid().as_bytes());
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&context.sign().as_ref()[..16]);
+        Ok(UserId::from_uuid(
+            Builder::from_custom_bytes(bytes).into_uuid(),
+        ))
+    }
+
+    async fn tombstone_key(&mut self) -> Result<Vec<u8>, DbError> {
+        sqlx::query_scalar("select key from chat.server_keys where name = 'tombstones'")
+            .fetch_one(&mut *self.tx)
+            .await
+            .map_err(during("read the key of the tombstones"))
+    }
+
     pub(super) async fn subject_hash(
         &mut self,
         issuer: &str,
         external_id: &str,
     ) -> Result<SubjectHash, DbError> {
-        let key: Vec<u8> =
-            sqlx::query_scalar("select key from chat.server_keys where name = 'tombstones'")
-                .fetch_one(&mut *self.tx)
-                .await
-                .map_err(during("read the key of the tombstones"))?;
+        let key = self.tombstone_key().await?;
         Ok(SubjectHash::new(&key, issuer, external_id))
     }
 

@@ -26,6 +26,7 @@ pub struct ViewerTx {
 pub struct AdminTx {
     pub(super) tx: Transaction<'static, Postgres>,
     pub(super) admin: Admin,
+    pub(super) recorded: Recorded,
     /// Given back when the transaction ends.
     _turn: Turn,
 }
@@ -109,15 +110,16 @@ impl AdminTx {
         Ok(Self {
             tx,
             admin: admin.clone(),
+            recorded: Recorded::default(),
             _turn: turn,
         })
     }
 
     pub async fn commit(self) -> Result<(), DbError> {
-        self.tx
-            .commit()
-            .await
-            .map_err(during("commit an admin's transaction"))
+        let committed = self.tx.commit().await;
+        committed.map_err(during("commit an admin's transaction"))?;
+        self.recorded.log();
+        Ok(())
     }
 }
 

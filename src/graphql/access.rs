@@ -13,8 +13,11 @@ use async_graphql::{
 };
 use futures_util::stream::{self, BoxStream, StreamExt};
 
-use super::{ApiError, context::request_context};
-use crate::model::Right;
+use super::{
+    ApiError,
+    context::{accounts, request_context},
+};
+use crate::model::{AuditAction, Right};
 
 /// A root object, every field of which needs the same right.
 ///
@@ -120,15 +123,29 @@ impl<T: SubscriptionType> SubscriptionType for GuardedStreams<T> {
 
 /// Refuses a credential that does not allow this.
 pub fn require(context: &Context<'_>, right: Right) -> Result<(), ApiError> {
-    let access = request_context(context)?.viewer().access();
-    if access.allows(right) {
+    let session = &request_context(context)?.session;
+    if session.viewer.access().allows(right) {
         return Ok(());
+    }
+    if right == Right::Admin {
+        let action = admin_action(&context.item.node.name.node);
+        accounts(context).note_denied(session, action);
     }
     Err(ApiError::forbidden(match right {
         Right::Read => "This API key may not read: it needs the scope READ.",
         Right::Write => "This API key may only read: it needs the scope WRITE.",
         Right::Admin => "This is for admins, and for API keys of theirs with the scope ADMIN.",
     }))
+}
+
+/// What a root field that is for admins does, as the audit log calls it.
+fn admin_action(field: &str) -> AuditAction {
+    match field {
+        "suspendUser" => AuditAction::UserSuspended,
+        "restoreUser" => AuditAction::UserRestored,
+        "deleteUser" => AuditAction::UserDeleted,
+        _ => AuditAction::AdminAccessed,
+    }
 }
 
 fn here(context: &Context<'_>, error: ApiError) -> ServerError {

@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use super::ApiError;
 use crate::{
-    db::{ConversationKey, UserKey},
+    db::{AuditEventKey, ConversationKey, UserKey},
     model::{
-        ApiKeyId, ConversationFilter, ConversationId, ConversationOrder, ConversationOrderField,
-        Direction, Page, PageRequest, Slice, UserId,
+        ApiKeyId, AuditEventId, ConversationFilter, ConversationId, ConversationOrder,
+        ConversationOrderField, Direction, Page, PageRequest, Slice, UserId,
     },
 };
 
@@ -184,6 +184,36 @@ impl List for UserList {
     }
 }
 
+/// Events of the audit log, newest first.
+#[derive(Clone, Copy, Debug)]
+pub enum AuditList {
+    /// What the viewer has done.
+    Own,
+    /// What anybody has done, or what one user has done and what was done to them.
+    All { about: Option<UserId> },
+}
+
+impl List for AuditList {
+    type Key = AuditEventKey;
+
+    fn mark(&self) -> String {
+        match self {
+            Self::Own => "audit events".to_owned(),
+            Self::All { about: None } => "all audit events".to_owned(),
+            Self::All { about: Some(id) } => format!("all audit events userId={id}"),
+        }
+    }
+
+    fn key_bytes((time, id): AuditEventKey) -> Vec<u8> {
+        time_and_id_bytes(time, id.uuid())
+    }
+
+    fn key_from_bytes(bytes: &[u8]) -> Option<AuditEventKey> {
+        let (time, id) = time_and_id(bytes)?;
+        Some((time, AuditEventId::from_uuid(id)))
+    }
+}
+
 fn time_and_id_bytes(time: DateTime<Utc>, id: Uuid) -> Vec<u8> {
     let mut bytes = time.timestamp_micros().to_be_bytes().to_vec();
     bytes.extend(id.as_bytes());
@@ -313,6 +343,13 @@ mod tests {
         let messages = MessageList { conversation_id };
         assert_eq!(messages.mark(), format!("messages {conversation_id}"));
         assert_eq!(ApiKeyList.mark(), "API keys");
+        assert_eq!(AuditList::Own.mark(), "audit events");
+        assert_eq!(AuditList::All { about: None }.mark(), "all audit events");
+        let about = Some(UserId::from_uuid(Uuid::nil()));
+        assert_eq!(
+            AuditList::All { about }.mark(),
+            format!("all audit events userId={}", Uuid::nil())
+        );
         assert_eq!(UserList::default().mark(), "users");
         let found = UserList {
             query: Some("a\"".to_owned()),

@@ -5,7 +5,7 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use uuid::Uuid;
 
 use super::ApiError;
-use crate::model::{ApiKeyId, ConversationId, MessageId, UserId};
+use crate::model::{ApiKeyId, AuditEventId, ConversationId, MessageId, UserId};
 
 /// The types of nodes, as ids name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,15 +15,17 @@ pub enum NodeType {
     Message,
     ApiKey,
     User,
+    AuditEvent,
 }
 
 impl NodeType {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Viewer,
         Self::Conversation,
         Self::Message,
         Self::ApiKey,
         Self::User,
+        Self::AuditEvent,
     ];
 
     const fn name(self) -> &'static str {
@@ -33,6 +35,7 @@ impl NodeType {
             Self::Message => "Message",
             Self::ApiKey => "ApiKey",
             Self::User => "User",
+            Self::AuditEvent => "AuditEvent",
         }
     }
 
@@ -43,6 +46,7 @@ impl NodeType {
             Self::Message => "msg_",
             Self::ApiKey => "key_",
             Self::User => "user_",
+            Self::AuditEvent => "audit_",
         }
     }
 }
@@ -74,6 +78,7 @@ node_id!(UserId, Viewer);
 node_id!(ConversationId, Conversation);
 node_id!(MessageId, Message);
 node_id!(ApiKeyId, ApiKey);
+node_id!(AuditEventId, AuditEvent);
 node_id!(AdminUserId, User);
 
 /// A user as admins see them: a node of its own beside the viewer that the user is to themselves.

@@ -3,7 +3,7 @@ use async_graphql::{Context, ID, MergedObject, Object};
 use super::{
     ApiError, List,
     access::Guarded,
-    context::{chat, request_context},
+    context::{accounts, chat, request_context},
     types::{Admin, Model, Node, Viewer, load_nodes},
 };
 use crate::model::Right;
@@ -86,7 +86,12 @@ struct AdminQuery;
 #[Object]
 impl AdminQuery {
     /// What admins see; FORBIDDEN for everybody else.
-    async fn admin(&self) -> Option<Admin> {
-        Some(Admin)
+    async fn admin(&self, context: &Context<'_>) -> Option<Result<Admin, ApiError>> {
+        Some(enter(context))
     }
+}
+
+fn enter(context: &Context<'_>) -> Result<Admin, ApiError> {
+    accounts(context).note_admin_access(&request_context(context)?.session);
+    Ok(Admin)
 }

@@ -1,7 +1,7 @@
 use async_graphql::{Context, ID, Object};
 
 use super::{
-    User, UserConnection,
+    AuditEventConnection, User, UserConnection,
     usage::{Usage, time_range},
 };
 use crate::{
@@ -9,10 +9,11 @@ use crate::{
     graphql::{
         ApiError,
         context::{accounts, request_context},
-        cursor::{PageArguments, UserList},
+        cursor::{AuditList, PageArguments, UserList},
         ids::{self, AdminUserId},
         scalars::DateTime,
     },
+    model::UserId,
 };
 
 pub struct Admin;
@@ -61,6 +62,32 @@ impl Admin {
         #[graphql(desc = "The id of a User.")] id: ID,
     ) -> Option<Result<User, ApiError>> {
         find_user(context, &id).await.transpose()
+    }
+
+    /// What anybody has done, newest first: users about their accounts, admins about users, and
+    /// strangers with credentials that were refused. Without `first` the first 20; at most 100.
+    async fn audit_events(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "How many rows from the start, 0 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Only rows after this cursor.")] after: Option<String>,
+        #[graphql(desc = "The id of a User: only what they have done and what was done to them.")]
+        user_id: Option<ID>,
+    ) -> Result<AuditEventConnection, ApiError> {
+        let viewer = request_context(context)?.viewer();
+        let about = user_id
+            .map(|id| ids::decode::<AdminUserId>("userId", &id))
+            .transpose()?
+            .map(UserId::from);
+        let list = AuditList::All { about };
+        let request = PageArguments {
+            first,
+            after,
+            ..Default::default()
+        }
+        .request(&list)?;
+        let page = accounts(context).audit_page(viewer, about, request).await?;
+        Ok(AuditEventConnection { list, page })
     }
 
     /// What the replies to all users together have cost, but for users who were deleted.

@@ -1,5 +1,6 @@
 mod admin;
 mod api_key;
+mod audit_event;
 mod conversation;
 mod message;
 mod model;
@@ -10,6 +11,7 @@ mod viewer;
 
 pub use admin::Admin;
 pub use api_key::{ApiKey, ApiKeyConnection, ApiKeyEdge, ApiKeyScope};
+pub use audit_event::{AuditEvent, AuditEventConnection};
 pub use conversation::{Conversation, ConversationConnection, ConversationEdge};
 pub use message::{Message, MessageConnection, MessageEdge};
 pub use model::Model;

@@ -2,14 +2,14 @@ use std::collections::HashMap;
 
 use async_graphql::{Context, ID, Interface};
 
-use super::{ApiKey, Conversation, Message, User, Viewer};
+use super::{ApiKey, AuditEvent, Conversation, Message, User, Viewer};
 use crate::{
     graphql::{
         ApiError,
         context::{accounts, request_context},
         ids::{NodeType, decode_any},
     },
-    model::{self, ApiKeyId, ConversationId, MessageId, Right, UserId},
+    model::{self, ApiKeyId, AuditEventId, ConversationId, MessageId, Right, UserId},
 };
 
 /// Anything with an id of its own.
@@ -25,6 +25,7 @@ pub enum Node {
     Message(Message),
     ApiKey(ApiKey),
     User(User),
+    AuditEvent(AuditEvent),
 }
 
 /// The nodes of these ids in their order, each alone in its failure. `None`: there is no such
@@ -49,14 +50,18 @@ pub async fn load_nodes(
     let users = of_type(NodeType::User)
         .map(UserId::from_uuid)
         .filter(|_| request.viewer().access().allows(Right::Admin));
-    let (conversations, messages, keys, users) = futures_util::try_join!(
+    let events: Vec<_> = of_type(NodeType::AuditEvent)
+        .map(AuditEventId::from_uuid)
+        .collect();
+    let (conversations, messages, keys, users, events) = futures_util::try_join!(
         request.conversations.load_many(conversations),
         request.messages.load_many(messages),
         load_keys(context, &keys),
         request.users.load_many(users),
+        load_events(context, &events),
     )?;
     let (mut conversations, mut messages) = (take(conversations), take(messages));
-    let (mut keys, mut users) = (take(keys), take(users));
+    let (mut keys, mut users, mut events) = (take(keys), take(users), take(events));
     Ok(decoded
         .into_iter()
         .map(|id| {
@@ -71,6 +76,9 @@ pub async fn load_nodes(
                 }
                 NodeType::ApiKey => {
                     keys(ApiKeyId::from_uuid(uuid)).map(|it| Node::ApiKey(ApiKey(it)))
+                }
+                NodeType::AuditEvent => {
+                    events(AuditEventId::from_uuid(uuid)).map(|it| Node::AuditEvent(AuditEvent(it)))
                 }
                 NodeType::User => users(UserId::from_uuid(uuid)).map(|it| Node::User(User(it))),
             })
@@ -88,6 +96,18 @@ async fn load_keys(
     let viewer = request_context(context)?.viewer();
     let keys = accounts(context).api_keys(viewer, ids).await?;
     Ok(keys.into_iter().map(|key| (key.id, key)).collect())
+}
+
+async fn load_events(
+    context: &Context<'_>,
+    ids: &[AuditEventId],
+) -> Result<HashMap<AuditEventId, model::AuditEvent>, ApiError> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let viewer = request_context(context)?.viewer();
+    let events = accounts(context).audit().events(viewer, ids).await?;
+    Ok(events.into_iter().map(|event| (event.id, event)).collect())
 }
 
 fn take<K: Eq + std::hash::Hash, V: Clone>(rows: HashMap<K, V>) -> impl FnMut(K) -> Option<V> {

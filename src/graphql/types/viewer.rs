@@ -1,14 +1,14 @@
 use async_graphql::{Context, Enum, ID, InputObject, Object};
 
 use super::{
-    ApiKeyConnection, Conversation, ConversationConnection,
+    ApiKeyConnection, AuditEventConnection, Conversation, ConversationConnection,
     usage::{Usage, time_range},
 };
 use crate::{
     graphql::{
         ApiError,
         context::{accounts, chat, request_context},
-        cursor::{ApiKeyList, ConversationList, PageArguments},
+        cursor::{ApiKeyList, AuditList, ConversationList, PageArguments},
         ids,
         scalars::DateTime,
     },
@@ -121,6 +121,17 @@ impl Viewer {
     ) -> Option<Result<Usage, ApiError>> {
         Some(own_usage(context, time_range(since, until)).await)
     }
+
+    /// What the user has done about their account, with which credential and from where, newest
+    /// first. Without `first` the first 20; at most 100.
+    async fn audit_events(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "How many rows, 0 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Only rows after this cursor.")] after: Option<String>,
+    ) -> Option<Result<AuditEventConnection, ApiError>> {
+        Some(find_audit_events(context, first, after).await)
+    }
 }
 
 async fn find_api_keys(
@@ -137,6 +148,23 @@ async fn find_api_keys(
     .request(&ApiKeyList)?;
     let page = accounts(context).api_key_page(viewer, request).await?;
     Ok(ApiKeyConnection { page })
+}
+
+async fn find_audit_events(
+    context: &Context<'_>,
+    first: Option<i32>,
+    after: Option<String>,
+) -> Result<AuditEventConnection, ApiError> {
+    let viewer = request_context(context)?.viewer();
+    let list = AuditList::Own;
+    let request = PageArguments {
+        first,
+        after,
+        ..Default::default()
+    }
+    .request(&list)?;
+    let page = accounts(context).audit().page(viewer, request).await?;
+    Ok(AuditEventConnection { list, page })
 }
 
 async fn find_conversation(

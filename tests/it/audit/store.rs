@@ -1,7 +1,7 @@
 //! The audit log as PostgreSQL keeps it: append only, whoever asks.
 
 use loquat::{
-    db::{Database, SystemReason, Viewer},
+    db::{Database, OwnDeletion, SystemReason, Viewer},
     model::{
         ApiKeyId, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditTarget, NewAuditEvent,
         PageRequest, Provenance, Slice, UserId,
@@ -338,34 +338,56 @@ async fn a_forgotten_user_leaves_a_pseudonym_and_no_address() {
     .await
     .expect("many events");
 
-    let pseudonym = UserId::new();
-    // A deletion that is taken up again does it again.
+    let event = NewAuditEvent::succeeded(AuditAction::UserDeleted, &by_token("203.0.113.7"));
+    let event = event.on(ann.user_id());
+    let deletion = database.delete_viewer(&ann, "ann", &event).await;
+    let Ok(OwnDeletion::Acknowledged(deleted)) = deletion else {
+        panic!("{deletion:?}");
+    };
+    // It may be taken up again, whatever was done before.
     for _ in 0..2 {
-        let mut tx = database
-            .system_tx(SystemReason::CleanUp)
-            .await
-            .expect("a transaction");
-        tx.forget_in_audit_log(ann.user_id(), pseudonym)
-            .await
-            .expect("forgotten");
-        tx.commit().await.expect("a commit");
+        database.erase(&deleted).await.expect("erased");
     }
 
     let mut connection = test.superuser().await;
-    let text = rows(&mut connection).await.join("\n");
-    assert!(!text.contains(&ann.user_id().to_string()), "{text}");
-    let own = sqlx::query("select ip_address::text from chat.audit_log where user_id = $1")
-        .bind(pseudonym.uuid())
+    let all: Vec<String> = sqlx::query_scalar("select audit_log::text from chat.audit_log")
         .fetch_all(&mut connection)
         .await
-        .expect("the events");
-    assert!(own.len() >= 1502);
-    for row in own {
-        assert_eq!(row.get::<Option<String>, _>(0), None);
-    }
-    let suspended = &events_of(&database, &admin).await[0];
-    assert_eq!(suspended.target, Some(AuditTarget::User(pseudonym)));
-    assert_eq!(suspended.address, "198.51.100.1".parse().ok());
+        .expect("the log");
+    let all = all.join("\n");
+    assert!(!all.contains(&ann.user_id().to_string()), "{all}");
+    let own = sqlx::query(
+        "select user_id, target_id, ip_address::text from chat.audit_log \
+         where action in ('user.deleted', 'user.suspended') order by action",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .expect("the events");
+    let [deleted, suspended] = &own[..] else {
+        panic!("{} events", own.len());
+    };
+    let pseudonym: Uuid = deleted.get("user_id");
+    assert_eq!(pseudonym.get_version_num(), 8);
+    assert_eq!(deleted.get::<Uuid, _>("target_id"), pseudonym);
+    assert_eq!(suspended.get::<Uuid, _>("target_id"), pseudonym);
+    assert_eq!(
+        suspended.get::<String, _>("ip_address"),
+        "198.51.100.1/32",
+        "the admin's"
+    );
+    let addresses: i64 =
+        sqlx::query_scalar("select count(ip_address) from chat.audit_log where user_id = $1")
+            .bind(pseudonym)
+            .fetch_one(&mut connection)
+            .await
+            .expect("a count");
+    assert_eq!(addresses, 0);
+    let events: i64 = sqlx::query_scalar("select count(*) from chat.audit_log where user_id = $1")
+        .bind(pseudonym)
+        .fetch_one(&mut connection)
+        .await
+        .expect("a count");
+    assert_eq!(events, 1504, "she was made, did much and was deleted");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use jsonwebtoken::{EncodingKey, Header, encode};
 use loquat::{
     auth::{Identity, Issued},
     db::{Database, SignIn},
-    model::UserId,
+    model::{AuditAction, NewAuditEvent, UserId},
 };
 use serde_json::json;
 
@@ -37,9 +37,13 @@ async fn is_refused(database: &Database, identity: &Identity) -> bool {
     matches!(outcome.expect("a verdict"), SignIn::Deleted)
 }
 
+fn deleted() -> NewAuditEvent {
+    NewAuditEvent::succeeded(AuditAction::UserDeleted, &by_token())
+}
+
 async fn delete(database: &Database, name: &str) -> UserId {
     let viewer = sign_in(database, name).await;
-    let deletion = database.delete_viewer(&viewer, name).await;
+    let deletion = database.delete_viewer(&viewer, name, &deleted()).await;
     assert!(
         matches!(deletion, Ok(loquat::db::OwnDeletion::Acknowledged(_))),
         "{deletion:?}"
@@ -138,7 +142,8 @@ async fn a_sign_in_beside_the_deletion_makes_no_second_user() {
                 .await
                 .expect("a verdict")
         }));
-        let (deletion, seen) = tokio::join!(database.delete_viewer(&viewer, &name), crowd);
+        let event = deleted();
+        let (deletion, seen) = tokio::join!(database.delete_viewer(&viewer, &name, &event), crowd);
         deletion.expect("deleted");
         for outcome in seen {
             if let SignIn::Viewer { viewer: one, .. } = outcome {

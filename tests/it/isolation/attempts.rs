@@ -108,7 +108,7 @@ impl Scene {
             }
             Caller::Admin => case.admin.as_ref().unwrap_or(&case.stranger).clone(),
             Caller::OwnersReadKey
-                if case.admin.is_none() && !matches!(case.stranger, Outcome::Refused(_)) =>
+                if !case.admins_alone && !matches!(case.stranger, Outcome::Refused(_)) =>
             {
                 Outcome::Hers
             }

@@ -17,10 +17,17 @@ pub struct Case {
     pub stranger: Outcome,
     /// For an admin, where that is something else.
     pub admin: Option<Outcome>,
+    /// Whether it is nobody else's.
+    pub admins_alone: bool,
 }
 
 impl Case {
     fn for_admins(mut self, outcome: Outcome) -> Self {
+        self.admins_alone = true;
+        self.for_admins_too(outcome)
+    }
+
+    fn for_admins_too(mut self, outcome: Outcome) -> Self {
         self.admin = Some(outcome);
         self
     }
@@ -69,6 +76,7 @@ fn case(name: &str, document: &str, variables: Value, stranger: Outcome) -> Case
         },
         stranger,
         admin: None,
+        admins_alone: false,
     }
 }
 
@@ -95,9 +103,10 @@ fn nodes(schema: &Schema) -> Vec<Case> {
     };
     let cases = schema.nodes().into_iter().flat_map(by_type);
     cases
-        .map(|case| match case.name.ends_with(": User") {
-            true => case.for_admins(Outcome::SeesWho),
-            false => case,
+        .map(|case| match case.name.rsplit(' ').next() {
+            Some("User") => case.for_admins(Outcome::SeesWho),
+            Some("AuditEvent") => case.for_admins_too(Outcome::SeesWho),
+            _ => case,
         })
         .collect()
 }
@@ -167,6 +176,15 @@ fn queries() -> Vec<Case> {
                 json!({ "viewer": { "apiKeys": { "totalCount": 1, "nodes": [{ "name": "own" }] } } }),
             ),
         ),
+        // What she did last is later than all of theirs.
+        case(
+            "viewer.auditEvents(after)",
+            "query($after: String) { viewer { auditEvents(after: $after) { nodes { action } } } }",
+            json!({ "after": "$AuditEvent cursor" }),
+            Own(json!({ "viewer": { "auditEvents": { "nodes": [
+                { "action": "api_key.created" }, { "action": "user.created" },
+            ] } } })),
+        ),
         case("models", "{ models { *Model } }", json!({}), AsBefore),
         case(
             "admin",
@@ -186,6 +204,14 @@ fn queries() -> Vec<Case> {
             "admin.users(after)",
             "query($after: String) { admin { users(after: $after) { *UserConnection } } }",
             json!({ "after": "$User cursor" }),
+            Refused("FORBIDDEN"),
+        )
+        .for_admins(SeesWho),
+        case(
+            "admin.auditEvents",
+            "query($id: ID, $after: String) { admin { auditEvents(userId: $id) { *AuditEventConnection } \
+               older: auditEvents(after: $after) { nodes { action } } } }",
+            json!({ "id": "$User" , "after": "$anybody's AuditEvent cursor" }),
             Refused("FORBIDDEN"),
         )
         .for_admins(SeesWho),

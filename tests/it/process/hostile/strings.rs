@@ -147,6 +147,18 @@ const STRINGS: &[(&str, &str)] = &[
         "mutation($it: ID!) { deleteUser(input: { userId: $it }) { deletedUserId } }",
     ),
     (
+        "Viewer.auditEvents(after)",
+        "query($it: String) { viewer { auditEvents(after: $it) { nodes { id } } } }",
+    ),
+    (
+        "Admin.auditEvents(after)",
+        "query($it: String) { admin { auditEvents(after: $it) { nodes { id } } } }",
+    ),
+    (
+        "Admin.auditEvents(userId)",
+        "query($it: ID) { admin { auditEvents(userId: $it) { nodes { id } } } }",
+    ),
+    (
         "Subscription.messageStream(messageId)",
         "subscription($it: ID!) { messageStream(messageId: $it) { __typename } }",
     ),
