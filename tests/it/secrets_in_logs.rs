@@ -352,6 +352,14 @@ impl Stage {
                 "mutation($input: SendMessageInput!) { sendMessage(input: $input) { reply { id } } }",
                 json!({ "input": { "conversationId": conversation, "content": format!("{mark}\u{0}") } }),
             ),
+            (
+                "mutation($id: String!) { deleteViewer(input: { confirmExternalId: $id }) { deletedViewerId } }",
+                json!({ "id": mark }),
+            ),
+            (
+                "query($id: ID!) { admin { user(id: $id) { id } } }",
+                json!({ "id": mark }),
+            ),
         ] {
             let answer = device.answer(document, variables).await;
             assert!(answer.body["errors"].is_array(), "{answer:?}");
@@ -412,6 +420,20 @@ impl Stage {
         .await;
     }
 
+    /// The user goes, with all that they had.
+    async fn leave(&mut self, device: &Device) {
+        let viewer = device.data("{ viewer { externalId } }", json!({})).await;
+        device
+            .data(
+                "mutation($id: String!) { deleteViewer(input: { confirmExternalId: $id }) { deletedViewerId } }",
+                json!({ "id": viewer["viewer"]["externalId"] }),
+            )
+            .await;
+        let answer = device.answer("{ viewer { id } }", json!({})).await;
+        assert_eq!(answer.status, 401, "{answer:?}");
+        self.errors.push(answer.body.to_string());
+    }
+
     async fn silent_socket(&self) -> Socket {
         let stream = TcpStream::connect(self.server.address()).await;
         Socket::open(stream.expect("a connection")).await
@@ -448,7 +470,12 @@ impl Stage {
                 .fetch_all(&mut superuser)
                 .await
                 .expect("the audit log");
-        let actions = ["user.created", "api_key.revoked", "credential.refused"];
+        let actions = [
+            "user.created",
+            "user.deleted",
+            "api_key.revoked",
+            "credential.refused",
+        ];
         for action in actions {
             assert!(rows.iter().any(|row| row.contains(action)), "{action}");
         }
@@ -467,6 +494,7 @@ async fn a_life_with_secrets(filter: &str, security_log: Option<&str>) {
     stage.intrude(&good, &key).await;
     stage.blunder(&device, &conversation).await;
     stage.break_the_database(&device, &conversation).await;
+    stage.leave(&device).await;
     if let Some(path) = security_log {
         let log = fs::read_to_string(path).expect("the security log");
         assert!(log.contains("credential.refused"), "{log}");

@@ -219,6 +219,38 @@ async fn without_a_trusted_proxy_nobody_s_word_for_it_counts() {
 }
 
 #[tokio::test]
+async fn what_is_older_than_the_setting_says_goes_and_the_rest_stays() {
+    let test = TestDatabase::create().await;
+    with_issuer(&test).await.serve().await.crash().await;
+    sqlx::query(
+        "insert into chat.audit_log (user_id, id, action, outcome, credential, occurred_at) \
+         select gen_random_uuid(), gen_random_uuid(), \
+           case when n <= 1200 then 'old' else 'young' end, 'SUCCEEDED', 'none', \
+           now() - case when n <= 1200 then interval '31 days' else interval '29 days' end \
+         from generate_series(1, 1210) n",
+    )
+    .execute(&mut test.superuser().await)
+    .await
+    .expect("events");
+    // Without the setting they are kept for ever.
+    for (retention, left) in [(None, 1200), (Some("30"), 0)] {
+        let mut program = with_issuer(&test).await;
+        if let Some(days) = retention {
+            program = program.variable("LOQUAT_AUDIT_RETENTION_DAYS", days);
+        }
+        let server = program.serve().await;
+        eventually("the old ones are as they should be", || async {
+            (noted(&test, "old", 0).await.len() == left).then_some(())
+        })
+        .await;
+        server.signal(Signal::SIGTERM);
+        assert_eq!(server.end().await.status.code(), Some(0));
+        assert_eq!(noted(&test, "old", 0).await.len(), left);
+    }
+    assert_eq!(noted(&test, "young", 10).await.len(), 10);
+}
+
+#[tokio::test]
 async fn a_refusal_waits_for_no_database() {
     let test = TestDatabase::create().await;
     let server = with_issuer(&test).await.serve().await;
