@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::{Accounts, AccountsError, Session, SignInError};
 use crate::{
     auth::API_KEY_PREFIX,
-    db::{KeyRefusal, KeySignIn, NewApiKey, Viewer},
+    db::{Database, DbError, KeyRefusal, KeySignIn, NewApiKey, Viewer},
     model::{ApiKey, ApiKeyId, ApiKeyScope, AuditAction, Page, PageRequest, filled_text_problem},
 };
 
@@ -167,6 +167,21 @@ impl Accounts {
             credential: format!("api_key:{prefix}").into(),
             address,
         })
+    }
+}
+
+/// What a sign-in by the key would come to, for somebody who only asks: it leaves no trace.
+pub async fn rehearse_sign_in_by_key(
+    database: &Database,
+    secret: &SecretString,
+) -> Result<KeySignIn, DbError> {
+    match prefix_of(secret) {
+        Some(prefix) => {
+            database
+                .rehearse_sign_in_by_key(prefix, &hash(secret))
+                .await
+        }
+        None => Ok(KeySignIn::Refused(KeyRefusal::Unknown)),
     }
 }
 

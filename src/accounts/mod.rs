@@ -26,7 +26,7 @@ use crate::{
     model::{AuditAction, AuditTarget, NewAuditEvent, Provenance, UserId, text_problem},
 };
 
-pub use api_keys::{CreateApiKey, CreatedApiKey};
+pub use api_keys::{CreateApiKey, CreatedApiKey, rehearse_sign_in_by_key};
 pub use deletion::DeletionTiming;
 pub use error::AccountsError;
 pub use watch::{Ended, Ending};

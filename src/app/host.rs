@@ -30,12 +30,10 @@ impl DatabaseHost {
 
     /// For a command: beside a running server its cluster, otherwise as for the server.
     pub async fn reach(settings: &Settings) -> Result<Self, StartError> {
-        if settings.database.url.is_none()
-            && let Some(url) = cluster::attach(&cluster_settings(settings)).await?
-        {
-            return Ok(Self::Elsewhere(url));
+        match Self::running(settings).await? {
+            Some(url) => Ok(Self::Elsewhere(url)),
+            None => Self::start(settings).await,
         }
-        Self::start(settings).await
     }
 
     /// For a command that only looks: the same, but makes nothing. `None`: there is no database
@@ -46,6 +44,14 @@ impl DatabaseHost {
         match is_there {
             true => Self::reach(settings).await.map(Some),
             false => Ok(None),
+        }
+    }
+
+    /// The database as it is, without starting anything. `None`: it does not run.
+    pub async fn running(settings: &Settings) -> Result<Option<SecretString>, StartError> {
+        match &settings.database.url {
+            Some(url) => Ok(Some(url.clone())),
+            None => Ok(cluster::attach(&cluster_settings(settings)).await?),
         }
     }
 

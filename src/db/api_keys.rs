@@ -83,7 +83,41 @@ impl Database {
         secret_hash: &[u8; 32],
     ) -> Result<KeySignIn, DbError> {
         let mut tx = self.system_tx(SystemReason::SignIn).await?;
-        let found = tx.find_api_key(prefix).await?;
+        let outcome = tx.sign_in_by_key(prefix, secret_hash).await?;
+        if let KeySignIn::Accepted(_) = outcome {
+            tx.commit().await?;
+        }
+        Ok(outcome)
+    }
+
+    /// What a sign-in by a key would come to, for somebody who only asks: it leaves no trace.
+    pub async fn rehearse_sign_in_by_key(
+        &self,
+        prefix: &str,
+        secret_hash: &[u8; 32],
+    ) -> Result<KeySignIn, DbError> {
+        let mut tx = self.system_tx(SystemReason::SignIn).await?;
+        tx.sign_in_by_key(prefix, secret_hash).await
+    }
+
+    /// What ended since the database was last asked, and some time before that: a transaction
+    /// that was under way then may have come through only after it. `None`: just now.
+    pub async fn endings(&self, last_asked: Option<DateTime<Utc>>) -> Result<Endings, DbError> {
+        let mut tx = self.system_tx(SystemReason::Endings).await?;
+        let endings = tx.endings(last_asked).await?;
+        tx.commit().await?;
+        Ok(endings)
+    }
+}
+
+impl SystemTx {
+    /// The caller commits it, or lets it be undone.
+    async fn sign_in_by_key(
+        &mut self,
+        prefix: &str,
+        secret_hash: &[u8; 32],
+    ) -> Result<KeySignIn, DbError> {
+        let found = self.find_api_key(prefix).await?;
         let stored = found.as_ref().map_or(&[0; 32][..], |key| &key.secret_hash);
         let is_it = bool::from(stored.ct_eq(secret_hash));
         let Some(key) = found.filter(|_| is_it) else {
@@ -108,9 +142,8 @@ impl Database {
             })?;
         let access = Access::of_key(&scopes_of(&key.scopes)?, key.is_admin);
         if !key.is_current {
-            tx.note_use_of_api_key(user_id, key.id).await?;
+            self.note_use_of_api_key(user_id, key.id).await?;
         }
-        tx.commit().await?;
         Ok(KeySignIn::Accepted(KeyHolder {
             viewer: Viewer::new(user_id, claims, access),
             key_id: ApiKeyId::from_uuid(key.id),
@@ -118,17 +151,6 @@ impl Database {
         }))
     }
 
-    /// What ended since the database was last asked, and some time before that: a transaction
-    /// that was under way then may have come through only after it. `None`: just now.
-    pub async fn endings(&self, last_asked: Option<DateTime<Utc>>) -> Result<Endings, DbError> {
-        let mut tx = self.system_tx(SystemReason::Endings).await?;
-        let endings = tx.endings(last_asked).await?;
-        tx.commit().await?;
-        Ok(endings)
-    }
-}
-
-impl SystemTx {
     async fn find_api_key(&mut self, prefix: &str) -> Result<Option<FoundKey>, DbError> {
         sqlx::query_as(
             "select k.user_id, k.id, k.secret_hash, k.scopes, k.claims::text as claims, k.expires_at, \

@@ -57,52 +57,22 @@ impl Database {
         provenance: &Provenance,
     ) -> Result<SignIn, DbError> {
         let mut tx = self.system_tx(SystemReason::SignIn).await?;
-        // Once, unless the same user is made or deleted at this very moment.
-        let (user_id, is_new) = loop {
-            let Some(found) = tx.find_user(identity).await? else {
-                let Some(user_id) = tx.insert_user(identity).await? else {
-                    continue;
-                };
-                // After the row is there: a deletion of the same person has then either been
-                // committed, and is seen, or waits for this transaction.
-                let subject = tx
-                    .subject_hash(&identity.issuer, &identity.external_id)
-                    .await?;
-                if let Some(deleted_at) = tx.last_deletion(subject).await? {
-                    if !is_younger(identity.issued, deleted_at, tolerance) {
-                        return Ok(SignIn::Deleted);
-                    }
-                    tx.refuse_older_tokens(user_id, deleted_at).await?;
-                }
-                break (user_id, true);
-            };
-            if found.is_suspended {
-                return Ok(SignIn::Suspended(found.user_id.into()));
-            }
-            if found
-                .tokens_valid_from
-                .is_some_and(|deleted_at| !is_younger(identity.issued, deleted_at, tolerance))
-            {
-                return Ok(SignIn::Deleted);
-            }
-            let user_id = found.user_id.into();
-            if found.is_current || tx.refresh_user(user_id, identity).await? {
-                break (user_id, false);
-            }
-        };
-        if is_new {
-            let event = NewAuditEvent::succeeded(AuditAction::UserCreated, provenance);
-            tx.record(Some(user_id), &event).await?;
+        let outcome = tx.sign_in(identity, tolerance, provenance).await?;
+        if let SignIn::Viewer { .. } = outcome {
+            tx.commit().await?;
         }
-        tx.commit().await?;
-        Ok(SignIn::Viewer {
-            viewer: Viewer::new(
-                user_id,
-                identity.claims.clone(),
-                Access::of_user(identity.is_admin),
-            ),
-            is_new,
-        })
+        Ok(outcome)
+    }
+
+    /// What a sign-in would come to, for somebody who only asks: it leaves no trace.
+    pub async fn rehearse_sign_in(
+        &self,
+        identity: &Identity,
+        tolerance: Duration,
+        provenance: &Provenance,
+    ) -> Result<SignIn, DbError> {
+        let mut tx = self.system_tx(SystemReason::SignIn).await?;
+        tx.sign_in(identity, tolerance, provenance).await
     }
 }
 
@@ -124,6 +94,60 @@ struct FoundUser {
 }
 
 impl SystemTx {
+    /// The caller commits it, or lets it be undone.
+    async fn sign_in(
+        &mut self,
+        identity: &Identity,
+        tolerance: Duration,
+        provenance: &Provenance,
+    ) -> Result<SignIn, DbError> {
+        // Once, unless the same user is made or deleted at this very moment.
+        let (user_id, is_new) = loop {
+            let Some(found) = self.find_user(identity).await? else {
+                let Some(user_id) = self.insert_user(identity).await? else {
+                    continue;
+                };
+                // After the row is there: a deletion of the same person has then either been
+                // committed, and is seen, or waits for this transaction.
+                let subject = self
+                    .subject_hash(&identity.issuer, &identity.external_id)
+                    .await?;
+                if let Some(deleted_at) = self.last_deletion(subject).await? {
+                    if !is_younger(identity.issued, deleted_at, tolerance) {
+                        return Ok(SignIn::Deleted);
+                    }
+                    self.refuse_older_tokens(user_id, deleted_at).await?;
+                }
+                break (user_id, true);
+            };
+            if found.is_suspended {
+                return Ok(SignIn::Suspended(found.user_id.into()));
+            }
+            if found
+                .tokens_valid_from
+                .is_some_and(|deleted_at| !is_younger(identity.issued, deleted_at, tolerance))
+            {
+                return Ok(SignIn::Deleted);
+            }
+            let user_id = found.user_id.into();
+            if found.is_current || self.refresh_user(user_id, identity).await? {
+                break (user_id, false);
+            }
+        };
+        if is_new {
+            let event = NewAuditEvent::succeeded(AuditAction::UserCreated, provenance);
+            self.record(Some(user_id), &event).await?;
+        }
+        Ok(SignIn::Viewer {
+            viewer: Viewer::new(
+                user_id,
+                identity.claims.clone(),
+                Access::of_user(identity.is_admin),
+            ),
+            is_new,
+        })
+    }
+
     async fn find_user(&mut self, identity: &Identity) -> Result<Option<FoundUser>, DbError> {
         sqlx::query_as(
             "select user_id, suspended_at is not null as is_suspended, tokens_valid_from, \

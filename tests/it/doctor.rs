@@ -3,17 +3,23 @@
 use std::net::TcpListener;
 
 use axum::{Json, Router, http::StatusCode, routing::get};
+use loquat::{auth::Authenticator, config::Settings, lifecycle::Lifecycle};
+use nix::sys::signal::Signal;
 use secrecy::ExposeSecret;
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use crate::{
     auth::{
-        issuer::{AUDIENCE, ISSUER, SECRET, TestKey, hs256, now},
+        issuer::{AUDIENCE, ISSUER, SECRET, TestKey, hs256, now, offer, settings},
         jwks_server::JwksServer,
     },
-    support::{TestDatabase, program::Program},
+    support::{
+        TestDatabase,
+        program::{Program, Server, client},
+        sign_in_as,
+    },
 };
 
 /// Its exit code, and its lines.
@@ -235,7 +241,7 @@ async fn beside_a_running_server_it_looks_at_that_servers_database() {
         "{line}"
     );
     assert!(line.ends_with(" migrations"), "{line}");
-    server.signal(nix::sys::signal::Signal::SIGTERM);
+    server.signal(Signal::SIGTERM);
     server.end().await;
 }
 
@@ -341,6 +347,138 @@ async fn every_issuer_has_its_say_and_one_that_accepts_is_enough() {
         "refused   old: its iss is \"https://issuer.test\", which another configured issuer has: \
          that one alone is asked"
     );
+}
+
+/// A mutation of the development user Ann, by name.
+async fn ann(server: &Server, mutation: &str) -> Value {
+    let answer: Value = client()
+        .post(server.url("/graphql"))
+        .header("content-type", "application/json")
+        .header("x-user-id", "ann")
+        .body(json!({ "query": mutation }).to_string())
+        .send()
+        .await
+        .expect("an answer")
+        .json()
+        .await
+        .expect("JSON");
+    assert!(answer.get("errors").is_none(), "{answer}");
+    answer["data"].clone()
+}
+
+async fn changed(test: &TestDatabase, statement: &'static str) {
+    let done = sqlx::query(statement)
+        .execute(&mut test.superuser().await)
+        .await
+        .expect("changed");
+    assert_eq!(done.rows_affected(), 1);
+}
+
+#[tokio::test]
+async fn it_says_what_became_of_an_api_key() {
+    const MAKE: &str = "mutation { createApiKey(input: { name: \"doctor\", scopes: [READ] }) { \
+                        secret apiKey { id } } }";
+
+    let test = TestDatabase::create().await;
+    let url = test.url.expose_secret().to_owned();
+    let settings = [("DATABASE_URL", url.as_str())];
+    let (code, lines) = explained(&settings, "loq_whatever").await;
+    assert_eq!(code, Some(1));
+    assert!(
+        lines[0].contains("the database lacks migrations"),
+        "{lines:?}"
+    );
+
+    let server = Program::new(&[]).database(&test).serve().await;
+    let made = ann(&server, MAKE).await;
+    let made = &made["createApiKey"];
+    let key = made["secret"].as_str().expect("a key").to_owned();
+    let says = async |words: &str, expected: i32| {
+        let (code, lines) = explained(&settings, &key).await;
+        assert_eq!(code, Some(expected), "{lines:?}");
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].contains(words), "{lines:?}");
+        assert!(!lines[0].contains(&key[16..]), "{lines:?}");
+    };
+    says("accepted  API key: it may read", 0).await;
+    let used: Option<i64> = sqlx::query_scalar("select count(last_used_at) from chat.api_keys")
+        .fetch_one(&mut test.superuser().await)
+        .await
+        .expect("a count");
+    assert_eq!(used, Some(0), "to ask is not to use");
+
+    changed(&test, "update chat.users set suspended_at = now()").await;
+    says("its user is suspended", 1).await;
+    changed(&test, "update chat.users set suspended_at = null").await;
+    changed(&test, "update chat.api_keys set created_at = now() - interval '2 days', expires_at = now() - interval '1 day'").await;
+    says("it has expired", 1).await;
+    changed(&test, "update chat.api_keys set expires_at = null").await;
+    let id = made["apiKey"]["id"].as_str().expect("an id");
+    ann(
+        &server,
+        &format!(
+            "mutation {{ revokeApiKey(input: {{ apiKeyId: \"{id}\" }}) {{ apiKey {{ id }} }} }}"
+        ),
+    )
+    .await;
+    says("it was revoked", 1).await;
+    ann(
+        &server,
+        "mutation { deleteViewer(input: { confirmExternalId: \"ann\" }) { deletedViewerId } }",
+    )
+    .await;
+    says("this database knows none that reads so", 1).await;
+    server.signal(Signal::SIGTERM);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_good_token_of_somebody_who_is_not_let_in_is_refused_with_the_reason() {
+    let test = TestDatabase::create().await;
+    let url = test.url.expose_secret().to_owned();
+    let settings = [("DATABASE_URL", url.as_str()), ("JWT_SECRET_KEY", SECRET)];
+    let token = hs256().token(json!({}), json!({ "sub": "ann" }));
+    let database = test.open().await;
+
+    let (code, lines) = explained(&settings, &token).await;
+    assert_eq!(code, Some(0), "{lines:?}");
+    let users: i64 = sqlx::query_scalar("select count(*) from chat.users where issuer = 'jwt'")
+        .fetch_one(&mut test.superuser().await)
+        .await
+        .expect("a count");
+    assert_eq!(users, 0, "to ask is not to sign in");
+
+    let identity = offer(
+        &Authenticator::new(&secret_only(), &Lifecycle::new()).expect("usable"),
+        token.as_str(),
+    )
+    .await
+    .expect("accepted");
+    sign_in_as(&database, &identity).await;
+    changed(
+        &test,
+        "update chat.users set suspended_at = now() where issuer = 'jwt'",
+    )
+    .await;
+    let (code, lines) = explained(&settings, &token).await;
+    assert_eq!(code, Some(1), "{lines:?}");
+    assert!(
+        lines[0].starts_with("refused   jwt: its user is suspended"),
+        "{lines:?}"
+    );
+    changed(
+        &test,
+        "update chat.users set suspended_at = null, tokens_valid_from = now() where issuer = 'jwt'",
+    )
+    .await;
+    let (code, lines) = explained(&settings, &token).await;
+    assert_eq!(code, Some(1), "{lines:?}");
+    assert!(lines[0].contains("its user was deleted here"), "{lines:?}");
+    database.close().await;
+}
+
+fn secret_only() -> Settings {
+    settings(&[("JWT_SECRET_KEY", SECRET)])
 }
 
 #[tokio::test]
