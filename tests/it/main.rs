@@ -26,6 +26,7 @@ mod replicas;
 mod reply;
 mod schema;
 mod secrets_in_logs;
+mod security;
 mod startup;
 mod support;
 mod suspension;
