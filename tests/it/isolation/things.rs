@@ -151,11 +151,10 @@ impl Things {
 
     /// The same, about things that never were.
     pub fn nobodys(&self, variables: &Value) -> Value {
-        replaced(variables, &|name| match self.named(name).split_once('_') {
-            Some((prefix, digits)) if digits.len() == 22 => {
-                format!("{prefix}_AZ3r7gAAcACAAAAAAAAAAA")
-            }
-            _ => "AZ3r7gAAcACAAAAAAAAAAA".to_owned(),
+        const NOBODYS: &str = "AZ3r7gAAcACAAAAAAAAAAA";
+        replaced(variables, &|name| match self.id(name) {
+            Some((prefix, _)) => format!("{prefix}_{NOBODYS}"),
+            None => NOBODYS.to_owned(),
         })
     }
 
@@ -164,26 +163,21 @@ impl Things {
         found.unwrap_or_else(|| panic!("the owner has nothing that is called {name}"))
     }
 
-    /// As the database knows them.
-    fn ids(&self) -> BTreeSet<Uuid> {
-        let hers = self.names.iter().filter(|(name, _)| **name != "$bystander");
-        let ids = hers.filter_map(|(_, id)| id.split_once('_'));
-        ids.filter_map(|(_, digits)| BASE64_URL_SAFE_NO_PAD.decode(digits).ok())
-            .filter_map(|bytes| Uuid::from_slice(&bytes).ok())
-            .collect()
+    /// The type and the value of an id. A cursor is none, though one may look like it.
+    fn id(&self, name: &str) -> Option<(&str, Uuid)> {
+        let (prefix, digits) = self.named(name).split_once('_')?;
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(digits).ok()?;
+        let id = Uuid::from_slice(&bytes).ok()?;
+        (!name.contains("cursor")).then_some((prefix, id))
     }
 
     /// All that the database holds of her, and whatever else there refers to it.
     pub async fn dump(&self, stage: &Stage) -> Vec<String> {
         // What changes while nobody does anything to her things.
         const RESTLESS: &str = "array['lease_expires_at', 'last_active_at', 'last_used_at']";
-        let viewer = Uuid::from_slice(
-            &BASE64_URL_SAFE_NO_PAD
-                .decode(&self.named("$Viewer")["viewer_".len()..])
-                .expect("digits"),
-        )
-        .expect("an id");
-        let ids = self.ids();
+        let (_, viewer) = self.id("$Viewer").expect("an id");
+        let hers = self.names.keys().filter(|name| **name != "$bystander");
+        let ids: BTreeSet<Uuid> = hers.filter_map(|name| Some(self.id(name)?.1)).collect();
         let mut connection = stage.test.superuser().await;
         let tables: Vec<String> = sqlx::query_scalar(
             "select distinct table_name::text from information_schema.columns \
