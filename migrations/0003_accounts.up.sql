@@ -60,5 +60,5 @@ grant select on chat.server_keys to loquat_system;
 grant select, insert on chat.tombstones to loquat_system;
 grant delete on chat.users to loquat_system;
 grant delete on chat.idempotency_keys to loquat_viewer;
-grant select (user_id, issuer, external_id, email, display_name, created_at, last_active_at, suspended_at, deleted_at),
+grant select (user_id, issuer, external_id, email, display_name, created_at, last_active_at, is_admin, suspended_at, deleted_at),
   update (suspended_at) on chat.users to loquat_admin;

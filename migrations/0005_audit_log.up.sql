@@ -17,6 +17,8 @@ create table chat.audit_log (
 create index audit_log_of_user on chat.audit_log (user_id, occurred_at desc, id desc);
 -- All events, newest first; from the other end, those whose time is over.
 create index audit_log_by_time on chat.audit_log (occurred_at desc, id desc);
+-- One event, by an admin who does not know whose it is.
+create index audit_log_by_id on chat.audit_log (id);
 -- What was done to something, newest first.
 create index audit_log_by_target on chat.audit_log (target_type, target_id, occurred_at desc, id desc)
   where target_id is not null;

@@ -56,7 +56,11 @@ impl Accounts {
             tx.commit().await?;
             Ok(user)
         };
-        self.attempt(session, action, user_id, change).await
+        let user = self.attempt(session, action, user_id, change).await?;
+        if suspended {
+            self.sessions.end_user(user_id);
+        }
+        Ok(user)
     }
 
     /// What anybody has done, newest first; with `about`, what that user has done and what was

@@ -88,6 +88,7 @@ impl Accounts {
         let user = self
             .attempt(session, AuditAction::UserDeleted, user_id, deletion)
             .await?;
+        self.sessions.end_user(user_id);
         self.erase_in_time(&user).await;
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What an admin may see and do: users and sums, never what somebody wrote.
 
 use chrono::{DateTime, Utc};
-use sqlx::QueryBuilder;
+use sqlx::{PgConnection, QueryBuilder};
 
 use super::{AdminTx, DbError, User, Viewer, error::during, users::columns};
 use crate::model::{Page, PageRequest, Slice, UserId};
@@ -11,6 +11,8 @@ use crate::model::{Page, PageRequest, Slice, UserId};
 #[derive(Clone, Debug)]
 pub struct Admin {
     user_id: UserId,
+    /// A key does not prove that its user is still an admin.
+    in_person: bool,
 }
 
 impl Viewer {
@@ -18,6 +20,7 @@ impl Viewer {
     pub fn admin(&self) -> Option<Admin> {
         self.access().admin.then_some(Admin {
             user_id: self.user_id(),
+            in_person: self.access().in_person,
         })
     }
 }
@@ -25,6 +28,25 @@ impl Viewer {
 impl Admin {
     pub fn user_id(&self) -> UserId {
         self.user_id
+    }
+
+    /// Refuses one who was suspended or deleted since they signed in, and a key whose user their
+    /// issuer's tokens call an admin no more: sockets live long.
+    pub(super) async fn check(&self, connection: &mut PgConnection) -> Result<(), DbError> {
+        let stands: Option<bool> = sqlx::query_scalar(
+            "select suspended_at is null and (is_admin or $2) from chat.users \
+             where user_id = $1 and deleted_at is null",
+        )
+        .bind(self.user_id.uuid())
+        .bind(self.in_person)
+        .fetch_optional(connection)
+        .await
+        .map_err(during("look whether an admin is one still"))?;
+        if stands == Some(true) {
+            Ok(())
+        } else {
+            Err(DbError::AdminGone)
+        }
     }
 }
 

@@ -98,10 +98,12 @@ impl Database {
         ViewerTx::begin(&self.requests, viewer, turn).await
     }
 
-    /// Opens a transaction on what an admin may see.
+    /// Opens a transaction on what an admin may see, if they are one still.
     pub async fn admin_tx(&self, admin: &Admin) -> Result<AdminTx, DbError> {
         let turn = self.turn(admin.user_id()).await?;
-        AdminTx::begin(&self.requests, admin, turn).await
+        let mut tx = AdminTx::begin(&self.requests, admin, turn).await?;
+        admin.check(&mut tx.tx).await?;
+        Ok(tx)
     }
 
     async fn turn(&self, user_id: UserId) -> Result<Turn, DbError> {

@@ -91,6 +91,7 @@ impl Database {
         event: &NewAuditEvent,
     ) -> Result<Option<DeletedUser>, DbError> {
         let mut tx = self.system_tx(SystemReason::Deletion).await?;
+        admin.check(&mut tx.tx).await?;
         let Some(name) = tx.lock_name(user_id).await? else {
             return Ok(None);
         };

@@ -24,6 +24,9 @@ pub enum DbError {
     /// A transaction of a user who was deleted meanwhile wanted to store something.
     #[error("there is no user any more to {operation}")]
     UserGone { operation: &'static str },
+    /// An admin who is none any more, or is suspended, since they signed in.
+    #[error("an admin's rights have ended")]
+    AdminGone,
     /// A row that no version of this program writes.
     #[error("a stored {column} holds an unknown value")]
     Corrupt { column: &'static str },

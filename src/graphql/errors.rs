@@ -159,6 +159,8 @@ impl From<DbError> for ApiError {
     fn from(error: DbError) -> Self {
         if let DbError::UserGone { .. } = error {
             Self::not_found("viewer")
+        } else if let DbError::AdminGone = error {
+            Self::forbidden("You are not an admin any more. Sign in again.")
         } else if error.is_unavailable() {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,

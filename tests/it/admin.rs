@@ -193,6 +193,47 @@ async fn a_key_of_an_admin_needs_the_scope() {
     assert_eq!(found["node"], Value::Null);
 }
 
+/// A session that was signed in before, such as that of a socket.
+#[tokio::test]
+async fn an_admin_s_rights_end_while_the_session_goes_on() {
+    let test = TestDatabase::create().await;
+    let replica = Replica::start(&test).await;
+    let api = Api::of(&replica);
+    let (root, other) = (
+        admin(&replica, "root").await,
+        admin(&replica, "other").await,
+    );
+    replica.viewer("alice").await;
+    let alice = user_id(&api, &root, "alice").await;
+    let itself = user_id(&api, &other, "root").await;
+    let key = key_with(&api, &root, json!(["ADMIN"])).await;
+    let program = bearer(&replica, &key).await;
+    let documents = [
+        "query { admin { users { nodes { id } } } }",
+        "mutation($id: ID!) { suspendUser(input: { userId: $id }) { user { id } } }",
+        "mutation($id: ID!) { deleteUser(input: { userId: $id }) { deletedUserId } }",
+    ];
+    let refuses = async |viewer: &Viewer| {
+        for document in documents {
+            let refused = api.refusal(viewer, document, json!({ "id": alice })).await;
+            assert_eq!(refused["code"], "FORBIDDEN", "{document}");
+        }
+    };
+
+    api.data(&program, documents[0], json!({})).await;
+    // What the issuer's tokens say is what the key may do; a token speaks for itself.
+    sign_in_as(&replica.database, &identity("root")).await;
+    refuses(&program).await;
+    api.data(&root, documents[0], json!({})).await;
+
+    admin(&replica, "root").await;
+    api.data(&program, documents[0], json!({})).await;
+    api.data(&other, documents[1], json!({ "id": itself }))
+        .await;
+    refuses(&program).await;
+    refuses(&root).await;
+}
+
 #[tokio::test]
 async fn users_are_listed_newest_first_and_cursors_stay_good() {
     let test = TestDatabase::create().await;

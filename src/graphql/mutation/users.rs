@@ -17,7 +17,8 @@ pub struct ViewerMutation;
 impl ViewerMutation {
     /// Deletes the viewer with everything that is theirs, irrevocably. Tokens that were issued
     /// before are refused from then on; whoever signs in with a later one is a new user. Needs a
-    /// token: an API key cannot delete its user.
+    /// token: an API key cannot delete its user. Ask over HTTP: the user's sockets close within
+    /// 5 seconds, and with much to delete before they bring the answer.
     async fn delete_viewer(
         &self,
         context: &Context<'_>,
