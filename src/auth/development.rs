@@ -18,7 +18,7 @@ use super::{AuthError, Identity, Issued, PolicyClaims, claims, error::Check};
 use crate::config::{ClaimRule, ClaimValue, IssuerSettings};
 
 /// The issuer that users of development bear, whether named or signed.
-const NAME: &str = "development";
+pub(super) const NAME: &str = "development";
 /// `iss` of the tokens that the development key signs.
 const ISSUER: &str = "loquat-development";
 const KEY_FILE: &str = "development.key";
@@ -55,6 +55,11 @@ pub(super) fn issuer(data_dir: &Path) -> Result<IssuerSettings, DevelopmentKeyEr
         jwks_url: None,
         algorithms: vec![Algorithm::HS256],
     })
+}
+
+/// Whether a key was made already, by whose tokens somebody may come.
+pub(super) fn has_key(data_dir: &Path) -> bool {
+    data_dir.join(KEY_FILE).exists()
 }
 
 /// Believes a name.

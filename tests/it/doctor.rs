@@ -96,6 +96,17 @@ async fn a_folder_where_nothing_is_yet_is_healthy_and_stays_empty() {
         ]
     );
     assert!(!folder.join("data").exists());
+
+    let token = hs256().token(json!({}), json!({}));
+    let program = Program::new(&["doctor", "--token", &token]);
+    let folder = program.folder().to_owned();
+    let (code, lines) = doctor(program).await;
+    assert_eq!(code, Some(1));
+    assert!(
+        lines[0].starts_with("refused   development: there is no issuer"),
+        "{lines:?}"
+    );
+    assert!(!folder.join("data").exists());
 }
 
 #[tokio::test]
@@ -322,6 +333,26 @@ async fn a_token_is_read_from_the_arguments_or_from_standard_input() {
     );
     assert_eq!(doctor(program).await.0, Some(0));
     assert_eq!(explained(&settings, " \n").await.0, Some(1));
+}
+
+#[tokio::test]
+async fn a_token_of_the_command_line_is_accepted_in_development() {
+    let server = Program::new(&[])
+        .database(&TestDatabase::create().await)
+        .serve()
+        .await;
+    let say = async |arguments: &[&str]| {
+        let output = server.beside(arguments).output().await.expect("it runs");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let token = say(&["token", "--user", "ann"]).await;
+    let said = say(&["doctor", "--token", token.trim()]).await;
+    assert!(
+        said.starts_with("accepted  development: its user is \"ann\", until "),
+        "{said}"
+    );
+    server.signal(Signal::SIGTERM);
+    server.end().await;
 }
 
 #[tokio::test]

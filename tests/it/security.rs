@@ -31,7 +31,10 @@ fn every_point_of_owasp_is_held_by_something_that_exists() {
         let holders: Vec<_> = quoted(holders).collect();
         assert!(!holders.is_empty(), "{point}: nothing holds it");
         for holder in holders {
-            assert!(exists(holder), "{point}: there is no {holder}");
+            assert!(
+                exists(holder),
+                "{point}: there is no {holder}; SECURITY.md must name it where it is now"
+            );
         }
     }
 }

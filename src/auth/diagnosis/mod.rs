@@ -10,8 +10,13 @@ mod words;
 
 use std::time::SystemTime;
 
-use super::{Authenticator, Identity, Unverified, error::Check, survey};
-use crate::config::{IssuerSettings, Settings, names::issuer as key};
+use super::{
+    AuthSetupError, Authenticator, Identity, Unverified, development, error::Check, survey,
+};
+use crate::{
+    config::{IssuerSettings, Settings, names::issuer as key},
+    lifecycle::Lifecycle,
+};
 
 use words::Case;
 
@@ -29,14 +34,18 @@ pub fn name_of_key_set(settings: &Settings, issuer: &IssuerSettings) -> String {
     names::name_of(settings, issuer, key::JWKS_URL)
 }
 
-/// Asks every issuer, in the order of the configuration. `settings` are those that the
-/// authenticator was made of.
-pub async fn diagnose(
-    authenticator: &Authenticator,
-    settings: &Settings,
-    token: &str,
-) -> Vec<Diagnosis> {
+/// Asks every issuer, in the order of the configuration. Must be called inside a Tokio runtime.
+pub async fn diagnose(settings: &Settings, token: &str) -> Result<Vec<Diagnosis>, AuthSetupError> {
     let unverified = Unverified::read(token);
+    if settings.has_development_sign_in() && !development::has_key(&settings.data_dir) {
+        // Whoever only asks makes no key.
+        return Ok(vec![Diagnosis {
+            issuer: development::NAME.to_owned(),
+            verdict: Err(words::without_issuer(unverified.as_ref())),
+        }]);
+    }
+    let lifecycle = Lifecycle::new();
+    let authenticator = Authenticator::new(settings, &lifecycle)?;
     let mut diagnoses = Vec::new();
     for (name, verdict) in authenticator.explain(token).await {
         let issuer = settings.issuers.iter().find(|issuer| issuer.name == name);
@@ -67,5 +76,6 @@ pub async fn diagnose(
             verdict,
         });
     }
-    diagnoses
+    lifecycle.begin_hard_stop();
+    Ok(diagnoses)
 }

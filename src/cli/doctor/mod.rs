@@ -1,7 +1,8 @@
 //! `loquat doctor`: what keeps the server from working, or a token from being accepted.
 //!
-//! Invariant: it changes nothing, and prints neither a token nor a secret nor an address of a
-//! person. One line a finding, on standard output; exit code 1 when one of them is a problem.
+//! Invariant: it changes nothing (a private database that does not run is started for the look, and
+//! stopped again), and prints neither a token nor a secret nor an address of a person. One line a
+//! finding, on standard output; exit code 1 when one of them is a problem.
 
 mod checks;
 mod token;

@@ -6,10 +6,9 @@ use super::{Failure, Finding, Report};
 use crate::{
     accounts,
     app::{DatabaseHost, StartError},
-    auth::{API_KEY_PREFIX, Authenticator, Identity, diagnose},
+    auth::{API_KEY_PREFIX, Identity, diagnose},
     config::Settings,
     db::{self, Database, KeyRefusal, KeySignIn, SignIn},
-    lifecycle::Lifecycle,
     model::Provenance,
 };
 
@@ -28,10 +27,9 @@ pub(super) async fn explain(settings: &Settings, token: &str) -> Result<Report, 
     if token.starts_with(API_KEY_PREFIX) {
         return Ok(Report::of_verdicts(vec![api_key(settings, token).await]));
     }
-    let lifecycle = Lifecycle::new();
-    let authenticator = Authenticator::new(settings, &lifecycle).map_err(StartError::from)?;
+    let diagnoses = diagnose(settings, token).await.map_err(StartError::from)?;
     let mut findings = Vec::new();
-    for diagnosis in diagnose(&authenticator, settings, token).await {
+    for diagnosis in diagnoses {
         findings.push(match diagnosis.verdict {
             Err(words) => Finding::new(REFUSED, diagnosis.issuer, words),
             Ok(identity) => match kept_out(settings, &identity).await {
@@ -40,7 +38,6 @@ pub(super) async fn explain(settings: &Settings, token: &str) -> Result<Report, 
             },
         });
     }
-    lifecycle.begin_hard_stop();
     Ok(Report::of_verdicts(findings))
 }
 
