@@ -13,12 +13,6 @@ use crate::{
     },
 };
 
-async fn admin(replica: &Replica, name: &str) -> Viewer {
-    let mut identity = identity(name);
-    identity.is_admin = true;
-    sign_in_as(&replica.database, &identity).await
-}
-
 async fn user_id(api: &Api<'_>, root: &Viewer, name: &str) -> String {
     let data = api
         .data(
@@ -126,7 +120,7 @@ async fn whoever_is_no_admin_is_told_so_and_the_rest_of_the_answer_stands() {
     let test = TestDatabase::create().await;
     let replica = Replica::start(&test).await;
     let api = Api::of(&replica);
-    let (alice, root) = (replica.viewer("alice").await, admin(&replica, "root").await);
+    let (alice, root) = (replica.viewer("alice").await, replica.admin("root").await);
     let own = user_id(&api, &root, "alice").await;
     let answer = api
         .ask(
@@ -172,7 +166,7 @@ async fn a_key_of_an_admin_needs_the_scope() {
     let test = TestDatabase::create().await;
     let replica = Replica::start(&test).await;
     let api = Api::of(&replica);
-    let root = admin(&replica, "root").await;
+    let root = replica.admin("root").await;
     replica.viewer("alice").await;
     let id = user_id(&api, &root, "alice").await;
     let suspend = "mutation($id: ID!) { suspendUser(input: { userId: $id }) { user { id } } }";
@@ -199,10 +193,7 @@ async fn an_admin_s_rights_end_while_the_session_goes_on() {
     let test = TestDatabase::create().await;
     let replica = Replica::start(&test).await;
     let api = Api::of(&replica);
-    let (root, other) = (
-        admin(&replica, "root").await,
-        admin(&replica, "other").await,
-    );
+    let (root, other) = (replica.admin("root").await, replica.admin("other").await);
     replica.viewer("alice").await;
     let alice = user_id(&api, &root, "alice").await;
     let itself = user_id(&api, &other, "root").await;
@@ -226,7 +217,7 @@ async fn an_admin_s_rights_end_while_the_session_goes_on() {
     refuses(&program).await;
     api.data(&root, documents[0], json!({})).await;
 
-    admin(&replica, "root").await;
+    replica.admin("root").await;
     api.data(&program, documents[0], json!({})).await;
     api.data(&other, documents[1], json!({ "id": itself }))
         .await;
@@ -239,7 +230,7 @@ async fn users_are_listed_newest_first_and_cursors_stay_good() {
     let test = TestDatabase::create().await;
     let replica = Replica::start(&test).await;
     let api = Api::of(&replica);
-    let root = admin(&replica, "root").await;
+    let root = replica.admin("root").await;
     for number in 0..7 {
         replica.viewer(&format!("user {number}")).await;
     }
@@ -297,7 +288,7 @@ async fn users_are_found_by_a_part_of_what_names_them_or_by_their_whole_id() {
     let test = TestDatabase::create().await;
     let replica = Replica::start(&test).await;
     let api = Api::of(&replica);
-    let root = admin(&replica, "root").await;
+    let root = replica.admin("root").await;
     for (name, email, shown) in [
         ("ann-1", Some("ann@example.org"), Some("Ann Ω. Other")),
         ("100%_\\", None, None),
@@ -361,7 +352,7 @@ async fn an_admin_suspends_restores_and_deletes_others_and_not_themselves() {
     let test = TestDatabase::create().await;
     let replica = Replica::start(&test).await;
     let api = Api::of(&replica);
-    let (alice, root) = (replica.viewer("alice").await, admin(&replica, "root").await);
+    let (alice, root) = (replica.viewer("alice").await, replica.admin("root").await);
     api.start_chat(&alice, "hers").await;
     let id = user_id(&api, &root, "alice").await;
     let suspend =
@@ -446,7 +437,7 @@ async fn an_admin_suspends_restores_and_deletes_others_and_not_themselves() {
 async fn an_admin_transaction_cannot_suspend_its_own_admin_even_where_the_sql_would() {
     let test = TestDatabase::create().await;
     let replica = Replica::start(&test).await;
-    let root = admin(&replica, "root").await;
+    let root = replica.admin("root").await;
     replica.viewer("alice").await;
     let mut connection = test.superuser().await;
     let mut tx = connection.begin().await.expect("a transaction");

@@ -8,7 +8,7 @@ use loquat::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Api, Replica, TestDatabase, identity, sign_in_as, sql, within};
+use crate::support::{Api, Replica, TestDatabase, sql, within};
 
 async fn usage(api: &Api<'_>, viewer: &Viewer, range: Value) -> Value {
     let data = api
@@ -30,12 +30,6 @@ fn used(replies: i64, prompt: i64, completion: i64, total: i64) -> Value {
 }
 
 /// An admin, who is in `viewer` and in `admin`.
-async fn admin(replica: &Replica) -> Viewer {
-    let mut identity = identity("root");
-    identity.is_admin = true;
-    sign_in_as(&replica.database, &identity).await
-}
-
 #[tokio::test]
 async fn every_reply_that_reached_the_provider_is_counted_however_it_ended() {
     let test = TestDatabase::create().await;
@@ -128,7 +122,7 @@ async fn a_range_holds_its_beginning_and_not_its_end() {
     let test = TestDatabase::create().await;
     let replica = Replica::start(&test).await;
     let api = Api::of(&replica);
-    let (alice, root) = (replica.viewer("alice").await, admin(&replica).await);
+    let (alice, root) = (replica.viewer("alice").await, replica.admin("root").await);
     let [first, second] = two_dear_replies(&test, &alice).await;
     let both = used(2, 4_000_000_000, 2, 4_000_000_002);
     let one = used(1, 2_000_000_000, 1, 2_000_000_001);
@@ -183,7 +177,7 @@ async fn users_of_one_list_share_the_query_for_their_usage() {
     let test = TestDatabase::create().await;
     let replica = Replica::start(&test).await;
     let api = Api::of(&replica);
-    let root = admin(&replica).await;
+    let root = replica.admin("root").await;
     for number in 0..30 {
         let user = replica.viewer(&format!("user {number}")).await;
         two_dear_replies(&test, &user).await;

@@ -3,15 +3,9 @@
 use loquat::db::Viewer;
 use serde_json::{Value, json};
 
-use crate::support::{Api, Replica, TestDatabase, eventually, identity, sign_in_as, text};
+use crate::support::{Api, Replica, TestDatabase, eventually, text};
 
 const EVENT: &str = "id action outcome credential ipAddress targetId user { externalId }";
-
-async fn admin(replica: &Replica) -> Viewer {
-    let mut identity = identity("root");
-    identity.is_admin = true;
-    sign_in_as(&replica.database, &identity).await
-}
 
 /// As admins know them.
 fn as_user(viewer: &Value) -> String {
@@ -70,7 +64,7 @@ async fn users_read_what_they_did_and_nobody_else_but_admins_does() {
     let replica = Replica::start(&test).await;
     let api = Api::of(&replica);
     let (ann, bob) = (replica.viewer("ann").await, replica.viewer("bob").await);
-    let root = admin(&replica).await;
+    let root = replica.admin("root").await;
     let key = make_key(&api, &ann).await;
 
     let events = own(&api, &ann).await;
@@ -108,7 +102,7 @@ async fn a_list_is_paged_by_cursors_that_are_its_own() {
     let test = TestDatabase::create().await;
     let replica = Replica::start(&test).await;
     let api = Api::of(&replica);
-    let (ann, root) = (replica.viewer("ann").await, admin(&replica).await);
+    let (ann, root) = (replica.viewer("ann").await, replica.admin("root").await);
     for _ in 0..4 {
         make_key(&api, &ann).await;
     }
@@ -155,7 +149,7 @@ async fn admins_read_what_a_user_did_and_what_was_done_to_them() {
     let replica = Replica::start(&test).await;
     let api = Api::of(&replica);
     let (ann, bob) = (replica.viewer("ann").await, replica.viewer("bob").await);
-    let root = admin(&replica).await;
+    let root = replica.admin("root").await;
     let ann_id = as_user(&id_of(&api, &ann).await);
     let bob_id = as_user(&id_of(&api, &bob).await);
     for mutation in ["suspendUser", "restoreUser"] {
@@ -204,7 +198,7 @@ async fn whoever_tries_what_is_for_admins_is_noted_and_so_is_what_did_not_work()
     let test = TestDatabase::create().await;
     let replica = Replica::start(&test).await;
     let api = Api::of(&replica);
-    let (eve, root) = (replica.viewer("eve").await, admin(&replica).await);
+    let (eve, root) = (replica.viewer("eve").await, replica.admin("root").await);
     let root_id = as_user(&id_of(&api, &root).await);
     for document in [
         "{ admin { id } }",
@@ -259,7 +253,7 @@ async fn a_deleted_user_s_events_stay_under_a_name_that_says_nothing() {
     let replica = Replica::start(&test).await;
     let api = Api::of(&replica);
     let (ann, bob) = (replica.viewer("ann").await, replica.viewer("bob").await);
-    let root = admin(&replica).await;
+    let root = replica.admin("root").await;
     let ann_id = as_user(&id_of(&api, &ann).await);
     let bob_id = as_user(&id_of(&api, &bob).await);
     make_key(&api, &ann).await;

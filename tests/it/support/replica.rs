@@ -6,7 +6,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use loquat::{
     accounts::{Accounts, DeletionTiming},
     audit::Audit,
-    auth::Authenticator,
+    auth::{Authenticator, Identity},
     chat::{Chat, ChatError, FollowEvent, SendMessage, Sent, StartChat, Timing},
     config::{ChatSettings, OfferedModels, ProviderSettings, Settings, Sources},
     db::{Database, Viewer},
@@ -16,9 +16,9 @@ use loquat::{
 use serde_json::{Value, json};
 
 use super::{
-    TestDatabase,
+    TestDatabase, identity,
     model::{Desk, model},
-    sign_in, within,
+    sign_in, sign_in_as, within,
 };
 
 /// Clocks that keep their order and are quick.
@@ -72,6 +72,14 @@ impl Replica {
 
     pub async fn viewer(&self, name: &str) -> Viewer {
         sign_in(&self.database, name).await
+    }
+
+    pub async fn admin(&self, name: &str) -> Viewer {
+        let identity = Identity {
+            is_admin: true,
+            ..identity(name)
+        };
+        sign_in_as(&self.database, &identity).await
     }
 
     pub async fn conversation(&self, viewer: &Viewer) -> ConversationId {
