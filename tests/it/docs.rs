@@ -155,7 +155,9 @@ async fn the_gateways_page_is_true() {
         user: user.to_owned(),
     };
     let trusting = authenticator(settings.sources());
-    let other = authenticator(Sources::default());
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path().to_str().expect("a plain path");
+    let other = authenticator(Sources::default().variable("LOQUAT_DATA_DIR", folder));
     let outcome = trusting.authenticate(&with(&secret, "4711")).await;
     assert_eq!(outcome.expect("accepted").issuer, "gateway");
 
