@@ -14,6 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tracing::{Metadata, level_filters::LevelFilter};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
@@ -87,7 +88,14 @@ fn security_log(settings: &Settings) -> Result<Option<File>, SecurityLogError> {
             .append(true)
             .create(true)
             .mode(0o600)
+            // A pipe that nobody reads is refused, rather than waited for; one that is read may be
+            // slow.
+            .custom_flags(OFlag::O_NONBLOCK.bits())
             .open(path)
+            .and_then(|file| {
+                fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
+                Ok(file)
+            })
             .map_err(|source| SecurityLogError {
                 setting: settings.origins.of(&names::SECURITY_LOG),
                 path: path.to_owned(),

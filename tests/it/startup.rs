@@ -140,6 +140,21 @@ async fn a_security_log_that_cannot_be_written_is_refused() {
 }
 
 #[tokio::test]
+async fn a_pipe_that_nobody_reads_is_refused_as_a_security_log() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("security.log");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let line = Program::new(&[])
+        .variable("LOQUAT_SECURITY_LOG", pipe.to_str().expect("a plain path"))
+        .refusal()
+        .await;
+    assert!(
+        line.starts_with("LOQUAT_SECURITY_LOG: cannot write to "),
+        "{line}"
+    );
+}
+
+#[tokio::test]
 async fn a_port_that_is_taken_is_refused() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("bound").to_string();
