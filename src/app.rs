@@ -20,6 +20,7 @@ use crate::{
     accounts::{Accounts, DeletionTiming},
     audit::Audit,
     auth::Authenticator,
+    broker::Memory,
     chat::{Chat, Timing},
     config::{Environment, Settings, names},
     db::Database,
@@ -159,6 +160,7 @@ impl Services {
         let chat = Chat::start(
             database.clone(),
             provider,
+            Arc::new(Memory::default().join()),
             &settings.provider,
             settings.chat.clone(),
             Timing::default(),

@@ -17,6 +17,7 @@ pub mod chat;
 
 pub mod audit;
 
+pub mod broker;
 pub mod db;
 pub mod llm;
 

@@ -3,7 +3,7 @@ use super::{
     input::{check_optional, limits},
 };
 use crate::{
-    db::{ConversationChanges, ConversationKey, User, Viewer},
+    db::{ConversationChanges, ConversationKey, PathChange, User, Viewer},
     model::{
         Conversation, ConversationFilter, ConversationId, ConversationOrder, Page, PageRequest,
     },
@@ -103,15 +103,17 @@ impl Chat {
         let (chat, viewer) = (self.clone(), viewer.clone());
         self.owned(async move {
             let mut tx = chat.database.viewer_tx(&viewer).await?;
-            tx.lock_conversation(id)
+            let conversation = tx
+                .lock_conversation(id)
                 .await?
                 .ok_or(ChatError::NotFound("conversation"))?;
             let doomed = chat.replies.runs_of(viewer.user_id(), id);
             tx.retire_keys(id, false).await?;
             tx.delete_messages(id).await?;
-            let greeting = chat.insert_greeting(&mut tx, id).await?;
+            let greeting = chat.insert_greeting(&mut tx, &conversation).await?;
+            let stored_at = greeting.map(|greeting| greeting.created_at);
             let conversation = tx
-                .touch_conversation(id, greeting.map(|greeting| greeting.created_at))
+                .touch_conversation(id, PathChange::Rewritten(stored_at))
                 .await?
                 .ok_or(ChatError::NotFound("conversation"))?;
             tx.commit().await?;

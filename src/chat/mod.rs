@@ -25,6 +25,7 @@ pub use start::{StartChat, Started};
 
 use self::reply::Replies;
 use crate::{
+    broker::Broker,
     config::{ChatSettings, ProviderSettings},
     db::Database,
     lifecycle::Lifecycle,
@@ -46,6 +47,7 @@ impl Chat {
     pub fn start(
         database: Database,
         provider: Arc<dyn Provider>,
+        broker: Arc<dyn Broker>,
         provider_settings: &ProviderSettings,
         settings: ChatSettings,
         timing: Timing,
@@ -55,6 +57,7 @@ impl Chat {
         let replies = Replies::start(
             database.clone(),
             provider,
+            broker,
             Arc::clone(&settings),
             timing,
             lifecycle.clone(),

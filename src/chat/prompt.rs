@@ -53,6 +53,7 @@ mod tests {
             parent_id: None,
             active: true,
             position: 0,
+            revision: 1,
             role,
             content: content.to_owned(),
             status: MessageStatus::Completed,

@@ -7,7 +7,7 @@ use super::{
     input::{check_filled, check_key, check_optional, limits},
 };
 use crate::{
-    db::{KeyResult, NewMessage, Operation, Viewer, ViewerTx},
+    db::{KeyResult, NewMessage, Operation, PathChange, Viewer, ViewerTx},
     model::{Conversation, ConversationId, Message, MessageId, MessageRole, MessageStatus},
 };
 
@@ -86,7 +86,7 @@ impl Chat {
             .store_exchange(
                 viewer,
                 &mut tx,
-                conversation.id,
+                &conversation,
                 parent.as_ref(),
                 input.content,
                 model,
@@ -94,7 +94,10 @@ impl Chat {
             )
             .await?;
         let conversation = tx
-            .touch_conversation(conversation.id, Some(exchange.reply.created_at))
+            .touch_conversation(
+                conversation.id,
+                PathChange::Appended(exchange.reply.created_at),
+            )
             .await?
             .ok_or(ChatError::NotFound("conversation"))?;
         if let Some(key) = key {
@@ -139,7 +142,8 @@ impl Chat {
         }
     }
 
-    /// Stores a question after `parent`, and the pending reply to it with its run.
+    /// Stores a question after `parent`, and the pending reply to it with its run. The conversation
+    /// is locked, and touched afterwards.
     #[expect(
         clippy::too_many_arguments,
         reason = "each is one column of what is stored"
@@ -148,7 +152,7 @@ impl Chat {
         &self,
         viewer: &Viewer,
         tx: &mut ViewerTx,
-        conversation_id: ConversationId,
+        conversation: &Conversation,
         parent: Option<&Message>,
         content: String,
         model: String,
@@ -157,9 +161,10 @@ impl Chat {
         let user_message = tx
             .insert_message(&NewMessage {
                 id: MessageId::new(),
-                conversation_id,
+                conversation_id: conversation.id,
                 parent_id: parent.map(|parent| parent.id),
                 position: parent.map_or(0, |parent| parent.position + 1),
+                revision: conversation.revision + 1,
                 role: MessageRole::User,
                 content,
                 status: MessageStatus::Completed,
@@ -170,9 +175,10 @@ impl Chat {
         let reply = tx
             .insert_message(&NewMessage {
                 id: MessageId::new(),
-                conversation_id,
+                conversation_id: conversation.id,
                 parent_id: Some(user_message.id),
                 position: user_message.position + 1,
+                revision: user_message.revision,
                 role: MessageRole::Assistant,
                 content: String::new(),
                 status: MessageStatus::Pending,

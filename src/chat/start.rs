@@ -6,7 +6,7 @@ use super::{
     input::{check_filled, check_key, check_optional, limits},
 };
 use crate::{
-    db::{KeyResult, NewConversation, NewMessage, Operation, Viewer, ViewerTx},
+    db::{KeyResult, NewConversation, NewMessage, Operation, PathChange, Viewer, ViewerTx},
     model::{Conversation, ConversationId, Message, MessageId, MessageRole, MessageStatus},
 };
 
@@ -88,7 +88,7 @@ impl Chat {
                 model: input.model,
             })
             .await?;
-        let greeting = self.insert_greeting(&mut tx, conversation.id).await?;
+        let greeting = self.insert_greeting(&mut tx, &conversation).await?;
         let exchange = match input.message {
             Some(message) => {
                 let model = self.models.of(&conversation).to_owned();
@@ -96,7 +96,7 @@ impl Chat {
                     self.store_exchange(
                         viewer,
                         &mut tx,
-                        conversation.id,
+                        &conversation,
                         greeting.as_ref(),
                         message,
                         model,
@@ -110,7 +110,7 @@ impl Chat {
         let last = exchange.as_ref().map(|exchange| &exchange.reply);
         if let Some(last) = last.or(greeting.as_ref()) {
             conversation = tx
-                .touch_conversation(conversation.id, Some(last.created_at))
+                .touch_conversation(conversation.id, PathChange::Appended(last.created_at))
                 .await?
                 .ok_or(ChatError::NotFound("conversation"))?;
         }
@@ -169,11 +169,12 @@ impl Chat {
         })
     }
 
-    /// The configured greeting as the first message of an empty conversation.
+    /// The configured greeting as the first message of an empty conversation, which is touched
+    /// afterwards.
     pub(super) async fn insert_greeting(
         &self,
         tx: &mut ViewerTx,
-        conversation_id: ConversationId,
+        conversation: &Conversation,
     ) -> Result<Option<Message>, ChatError> {
         let Some(greeting) = &self.settings.greeting else {
             return Ok(None);
@@ -181,9 +182,10 @@ impl Chat {
         let message = tx
             .insert_message(&NewMessage {
                 id: MessageId::new(),
-                conversation_id,
+                conversation_id: conversation.id,
                 parent_id: None,
                 position: 0,
+                revision: conversation.revision + 1,
                 role: MessageRole::Assistant,
                 content: greeting.clone(),
                 status: MessageStatus::Completed,

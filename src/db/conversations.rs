@@ -31,7 +31,40 @@ pub struct ConversationChanges {
 
 macro_rules! columns {
     () => {
-        "id, title, model, archived, pinned, revision, created_at, updated_at, last_active_at"
+        "id, title, model, archived, pinned, revision, path_revision, list_revision, \
+         created_at, updated_at, last_active_at"
+    };
+}
+
+/// What a transaction does to the messages of a conversation's active path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathChange {
+    /// None comes and none goes, though one of them or the conversation itself may change.
+    None,
+    /// Messages were stored at its end, the last one at this time.
+    Appended(DateTime<Utc>),
+    /// It is another one; the last message that was stored for it, if any, was stored then.
+    Rewritten(Option<DateTime<Utc>>),
+}
+
+/// The conversation with the id $2, locked. Its lock comes before that of its user's list, always.
+macro_rules! locked_conversation {
+    () => {
+        "locked as materialized (select user_id, id from chat.conversations \
+           where user_id = $1 and id = $2 for update)"
+    };
+}
+
+/// The next revision of the user's list, which keeps other writers of it waiting until the end of
+/// the transaction: so whoever has seen a revision has seen all before it.
+macro_rules! next_list_revision {
+    ($source:literal) => {
+        concat!(
+            "list (next) as (insert into chat.list_revisions as l (user_id, revision) \
+               select user_id, 1 from ",
+            $source,
+            " on conflict (user_id) do update set revision = l.revision + 1 returning l.revision)"
+        )
     };
 }
 
@@ -41,9 +74,13 @@ impl ViewerTx {
         new: &NewConversation,
     ) -> Result<Conversation, DbError> {
         let row: ConversationRow = sqlx::query_as(concat!(
-            "insert into chat.conversations \
-               (user_id, id, title, system_prompt, model, created_at, updated_at, last_active_at) \
-             values ($1, $2, $3, $4, $5, statement_timestamp(), statement_timestamp(), statement_timestamp()) \
+            "with ",
+            next_list_revision!("(select $1::uuid as user_id) as new"),
+            " insert into chat.conversations \
+               (user_id, id, title, system_prompt, model, title_settled, list_revision, \
+                created_at, updated_at, last_active_at) \
+             select $1, $2, $3, $4, $5, $3::text is not null, list.next, \
+               statement_timestamp(), statement_timestamp(), statement_timestamp() from list \
              returning ",
             columns!()
         ))
@@ -128,15 +165,20 @@ impl ViewerTx {
         changes: &ConversationChanges,
     ) -> Result<Option<Conversation>, DbError> {
         let row: Option<ConversationRow> = sqlx::query_as(concat!(
-            "update chat.conversations set \
+            "with ",
+            locked_conversation!(),
+            ", ",
+            next_list_revision!("locked"),
+            " update chat.conversations set \
                title = case when $3 then $4 else title end, \
+               title_settled = title_settled or $3, \
                system_prompt = case when $5 then $6 else system_prompt end, \
                model = coalesce($7, model), \
                archived = coalesce($8, archived), \
                pinned = coalesce($9, pinned), \
-               revision = revision + 1, \
+               revision = revision + 1, list_revision = list.next, \
                updated_at = greatest(updated_at, clock_timestamp()) \
-             where user_id = $1 and id = $2 returning ",
+             from list where user_id = $1 and id = $2 returning ",
             columns!()
         ))
         .bind(self.viewer.user_id().uuid())
@@ -154,23 +196,34 @@ impl ViewerTx {
         Ok(row.map(Conversation::from))
     }
 
-    /// Notes that something in the conversation changed; with `active_at`, that a message was
-    /// stored then.
+    /// Notes that something in the conversation has changed, and locks it. Its new revision is
+    /// that of every message which the transaction changes.
     pub async fn touch_conversation(
         &mut self,
         id: ConversationId,
-        active_at: Option<DateTime<Utc>>,
+        change: PathChange,
     ) -> Result<Option<Conversation>, DbError> {
+        let (active_at, rewritten) = match change {
+            PathChange::None => (None, false),
+            PathChange::Appended(at) => (Some(at), false),
+            PathChange::Rewritten(at) => (at, true),
+        };
         let row: Option<ConversationRow> = sqlx::query_as(concat!(
-            "update chat.conversations set revision = revision + 1, \
+            "with ",
+            locked_conversation!(),
+            ", ",
+            next_list_revision!("locked"),
+            " update chat.conversations set revision = revision + 1, list_revision = list.next, \
+               path_revision = case when $4 then revision + 1 else path_revision end, \
                updated_at = greatest(updated_at, clock_timestamp()), \
                last_active_at = coalesce($3, last_active_at) \
-             where user_id = $1 and id = $2 returning ",
+             from list where user_id = $1 and id = $2 returning ",
             columns!()
         ))
         .bind(self.viewer.user_id().uuid())
         .bind(id.uuid())
         .bind(active_at)
+        .bind(rewritten)
         .fetch_optional(&mut *self.tx)
         .await
         .map_err(during("touch a conversation"))?;
@@ -179,12 +232,21 @@ impl ViewerTx {
 
     /// Deletes the conversation, its messages and their runs. Whether it was there.
     pub async fn delete_conversation(&mut self, id: ConversationId) -> Result<bool, DbError> {
-        let deleted = sqlx::query("delete from chat.conversations where user_id = $1 and id = $2")
-            .bind(self.viewer.user_id().uuid())
-            .bind(id.uuid())
-            .execute(&mut *self.tx)
-            .await
-            .map_err(during("delete a conversation"))?;
+        let deleted = sqlx::query(concat!(
+            "with ",
+            locked_conversation!(),
+            ", ",
+            next_list_revision!("locked"),
+            ", gone as (delete from chat.conversations c using locked \
+                 where c.user_id = locked.user_id and c.id = locked.id returning c.id) \
+             insert into chat.deleted_conversations (user_id, id, list_revision) \
+               select $1, gone.id, list.next from gone cross join list"
+        ))
+        .bind(self.viewer.user_id().uuid())
+        .bind(id.uuid())
+        .execute(&mut *self.tx)
+        .await
+        .map_err(during("delete a conversation"))?;
         Ok(deleted.rows_affected() > 0)
     }
 
@@ -273,6 +335,8 @@ struct ConversationRow {
     archived: bool,
     pinned: bool,
     revision: i64,
+    path_revision: i64,
+    list_revision: i64,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     last_active_at: DateTime<Utc>,
@@ -287,6 +351,8 @@ impl From<ConversationRow> for Conversation {
             archived: row.archived,
             pinned: row.pinned,
             revision: row.revision,
+            path_revision: row.path_revision,
+            list_revision: row.list_revision,
             created_at: row.created_at,
             updated_at: row.updated_at,
             last_active_at: row.last_active_at,

@@ -14,6 +14,8 @@ pub struct NewMessage {
     pub conversation_id: ConversationId,
     pub parent_id: Option<MessageId>,
     pub position: i32,
+    /// The revision that its conversation gets in the same transaction.
+    pub revision: i64,
     pub role: MessageRole,
     pub content: String,
     pub status: MessageStatus,
@@ -36,7 +38,7 @@ macro_rules! columns {
     };
     ($stored:literal) => {
         concat!(
-            "m.id, m.conversation_id, m.parent_id, m.active, m.position, m.role, \
+            "m.id, m.conversation_id, m.parent_id, m.active, m.position, m.revision, m.role, \
          case when m.completed_at is null then coalesce((\
            select string_agg(c.text, '' order by c.\"offset\") from chat.reply_chunks c \
            where c.user_id = m.user_id and c.message_id = m.id and c.attempt = (\
@@ -76,8 +78,8 @@ impl ViewerTx {
         let row: MessageRow = sqlx::query_as(concat!(
             "insert into chat.messages as m \
                (user_id, id, conversation_id, parent_id, active, position, role, content, status, \
-                model, idempotency_key, created_at, completed_at) \
-             values ($1, $2, $3, $4, true, $5, $6, $7, $8, $9, $10, statement_timestamp(), \
+                model, idempotency_key, revision, created_at, completed_at) \
+             values ($1, $2, $3, $4, true, $5, $6, $7, $8, $9, $10, $11, statement_timestamp(), \
                case when $8 in ('PENDING', 'STREAMING') then null else statement_timestamp() end) \
              returning ",
             columns!()
@@ -92,6 +94,7 @@ impl ViewerTx {
         .bind(new.status.as_str())
         .bind(&new.model)
         .bind(&new.idempotency_key)
+        .bind(new.revision)
         .fetch_one(&mut *self.tx)
         .await
         .map_err(during("store a message"))?;
@@ -286,6 +289,7 @@ struct MessageRow {
     parent_id: Option<Uuid>,
     active: bool,
     position: i32,
+    revision: i64,
     role: String,
     /// `None`: left unread, because there was too much of it.
     content: Option<String>,
@@ -340,6 +344,7 @@ impl TryFrom<MessageRow> for Message {
             parent_id: row.parent_id.map(MessageId::from_uuid),
             active: row.active,
             position: row.position,
+            revision: row.revision,
             role,
             content: row.content.unwrap_or_default(),
             status: status(&row.status)?,

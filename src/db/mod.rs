@@ -35,7 +35,7 @@ pub use admin::{Admin, UserKey, UserSearch};
 pub use api_keys::{Endings, KeyHolder, KeyRefusal, KeySignIn, NewApiKey};
 pub use audit_log::AuditEventKey;
 pub use connect::{Database, DatabaseSetupError};
-pub use conversations::{ConversationChanges, ConversationKey, NewConversation};
+pub use conversations::{ConversationChanges, ConversationKey, NewConversation, PathChange};
 pub use deletion::{DeletedUser, OwnDeletion};
 pub use error::DbError;
 pub use examine::{DatabaseReport, examine};

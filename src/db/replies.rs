@@ -10,6 +10,7 @@ use crate::model::{ConversationId, MessageId, ProcessId, ReplyError, TokenUsage}
 pub struct NewRun {
     pub message_id: MessageId,
     pub conversation_id: ConversationId,
+    pub position: i32,
     pub process_id: ProcessId,
     pub lease: Duration,
 }
@@ -31,8 +32,9 @@ impl ViewerTx {
             serde_json::to_string(self.viewer.claims()).expect("three strings always become JSON");
         sqlx::query_scalar(
             "insert into chat.replies \
-               (user_id, message_id, conversation_id, claims, process_id, lease_expires_at, fence, attempt) \
-             values ($1, $2, $3, $4::jsonb, $5, clock_timestamp() + $6 * interval '1 millisecond', 1, 1) \
+               (user_id, message_id, conversation_id, claims, process_id, lease_expires_at, fence, attempt, \
+                position) \
+             values ($1, $2, $3, $4::jsonb, $5, clock_timestamp() + $6 * interval '1 millisecond', 1, 1, $7) \
              returning fence",
         )
         .bind(self.viewer.user_id().uuid())
@@ -41,6 +43,7 @@ impl ViewerTx {
         .bind(claims)
         .bind(run.process_id.uuid())
         .bind(run.lease.as_millis() as f64)
+        .bind(run.position)
         .fetch_one(&mut *self.tx)
         .await
         .map_err(during("store a run"))
@@ -61,13 +64,18 @@ impl ViewerTx {
     }
 
     /// From pending to streaming; one that streams already goes on. Its run is locked before.
-    pub async fn begin_reply(&mut self, message_id: MessageId) -> Result<(), DbError> {
+    pub async fn begin_reply(
+        &mut self,
+        message_id: MessageId,
+        revision: i64,
+    ) -> Result<(), DbError> {
         sqlx::query(
-            "update chat.messages set status = 'STREAMING' \
+            "update chat.messages set status = 'STREAMING', revision = $3 \
              where user_id = $1 and id = $2 and status = 'PENDING'",
         )
         .bind(self.viewer.user_id().uuid())
         .bind(message_id.uuid())
+        .bind(revision)
         .execute(&mut *self.tx)
         .await
         .map_err(during("begin a reply"))?;
@@ -79,6 +87,7 @@ impl ViewerTx {
     pub async fn finish_reply(
         &mut self,
         message_id: MessageId,
+        revision: i64,
         content: Option<&str>,
         outcome: &Outcome,
     ) -> Result<(), DbError> {
@@ -95,7 +104,8 @@ impl ViewerTx {
                    select max(n.attempt) from chat.reply_chunks n \
                    where n.user_id = m.user_id and n.message_id = m.id)), ''), \
                truncated = $5, prompt_tokens = $6, completion_tokens = $7, total_tokens = $8, \
-               error_code = $9, error_message = $10, completed_at = clock_timestamp() \
+               error_code = $9, error_message = $10, revision = $11, \
+               completed_at = clock_timestamp() \
              where m.user_id = $1 and m.id = $2 and m.status in ('PENDING', 'STREAMING')",
         )
         .bind(self.viewer.user_id().uuid())
@@ -108,6 +118,7 @@ impl ViewerTx {
         .bind(usage.map(|usage| usage.total_tokens))
         .bind(error.map(|error| error.code.as_str()))
         .bind(error.map(|error| error.message.as_str()))
+        .bind(revision)
         .execute(&mut *self.tx)
         .await
         .map_err(during("finish a reply"))?;

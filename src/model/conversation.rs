@@ -14,6 +14,10 @@ pub struct Conversation {
     pub pinned: bool,
     /// Grows with every change of the conversation or of a message in it.
     pub revision: i64,
+    /// The revision at which the active path last changed other than at its end.
+    pub path_revision: i64,
+    /// The revision of its user's list at which it last changed.
+    pub list_revision: i64,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     pub last_active_at: DateTime<Utc>,

@@ -12,6 +12,8 @@ pub struct Message {
     pub active: bool,
     /// Its place on the path from the root, from 0.
     pub position: i32,
+    /// The revision of its conversation at which it last changed.
+    pub revision: i64,
     pub role: MessageRole,
     /// The stored text. A reply that is still being written keeps its text in its log and chunks
     /// until it ends.

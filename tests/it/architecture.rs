@@ -15,7 +15,7 @@ const LAYERS: [&[&str]; 8] = [
     &["graphql"],
     &["chat", "accounts"],
     &["audit"],
-    &["db", "llm"],
+    &["broker", "db", "llm"],
     &["auth", "model", "config", "lifecycle", "telemetry"],
 ];
 

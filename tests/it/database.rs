@@ -35,6 +35,7 @@ async fn message_in(tx: &mut ViewerTx, conversation: ConversationId) -> Result<M
         conversation_id: conversation,
         parent_id: None,
         position: 0,
+        revision: 1,
         role: MessageRole::User,
         content: "hello".to_owned(),
         status: MessageStatus::Completed,

@@ -31,6 +31,7 @@ use self::{
 };
 use super::ChatError;
 use crate::{
+    broker::{Broker, Notice, Receiver},
     config::ChatSettings,
     db::{Database, NewRun, RunKey, Viewer, ViewerTx},
     lifecycle::Lifecycle,
@@ -87,6 +88,7 @@ impl DoomedRuns {
 struct Engine {
     database: Database,
     provider: Arc<dyn Provider>,
+    broker: Arc<dyn Broker>,
     settings: Arc<ChatSettings>,
     timing: Timing,
     lifecycle: Lifecycle,
@@ -99,6 +101,7 @@ impl Replies {
     pub fn start(
         database: Database,
         provider: Arc<dyn Provider>,
+        broker: Arc<dyn Broker>,
         settings: Arc<ChatSettings>,
         timing: Timing,
         lifecycle: Lifecycle,
@@ -106,6 +109,7 @@ impl Replies {
         let engine = Arc::new(Engine {
             database,
             provider,
+            broker,
             settings,
             timing,
             lifecycle,
@@ -113,6 +117,8 @@ impl Replies {
             registry: Registry::default(),
             watches: Watches::default(),
         });
+        let receiver: Arc<dyn Receiver> = engine.clone();
+        engine.broker.deliver_to(Arc::downgrade(&receiver));
         engine.lifecycle.spawn(Arc::clone(&engine).tick_on());
         engine.lifecycle.spawn(Arc::clone(&engine).recover_on());
         engine.lifecycle.spawn(Arc::clone(&engine).watch_on());
@@ -135,6 +141,7 @@ impl Replies {
             .insert_run(NewRun {
                 message_id: reply.id,
                 conversation_id: reply.conversation_id,
+                position: reply.position,
                 process_id: self.engine.process_id,
                 lease: self.engine.timing.lease,
             })
@@ -165,6 +172,19 @@ impl Replies {
 
     pub async fn drained(&self) {
         self.engine.registry.empty().await;
+    }
+}
+
+impl Receiver for Engine {
+    fn receive(&self, notice: Notice) {
+        match notice {
+            Notice::Changed { .. } | Notice::Delta(_) => self.watches.look_again(),
+            Notice::Waiting | Notice::Stop { .. } => {}
+        }
+    }
+
+    fn look_again(&self) {
+        self.watches.look_again();
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     time::{MissedTickBehavior, interval, timeout},
 };
 
@@ -25,6 +25,8 @@ pub enum Seen {
 #[derive(Default)]
 pub struct Watches {
     watched: Mutex<HashMap<RunKey, watch::Sender<Seen>>>,
+    /// Asks for a look before the next one is due.
+    early: Notify,
 }
 
 impl Watches {
@@ -36,6 +38,10 @@ impl Watches {
             .entry(key)
             .or_insert_with(|| watch::Sender::new(Seen::NotYet))
             .subscribe()
+    }
+
+    pub fn look_again(&self) {
+        self.early.notify_one();
     }
 
     fn keys(&self) -> Vec<RunKey> {
@@ -71,6 +77,7 @@ impl Engine {
         loop {
             tokio::select! {
                 _ = clock.tick() => {}
+                () = self.watches.early.notified() => {}
                 () = self.lifecycle.hard_stop().cancelled() => return,
             }
             match timeout(self.timing.lease, self.look_at_watched()).await {

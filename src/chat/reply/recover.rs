@@ -7,7 +7,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::{Engine, run::failed};
 use crate::{
-    db::{DbError, ExpiredRun, SystemReason},
+    db::{DbError, ExpiredRun, PathChange, SystemReason},
     model::ReplyErrorCode,
 };
 
@@ -114,19 +114,21 @@ impl Engine {
     /// Whether there was anything left to end.
     async fn interrupt(&self, run: &ExpiredRun) -> Result<bool, DbError> {
         let mut tx = self.database.engine_tx(&run.viewer).await?;
-        if tx
-            .touch_conversation(run.conversation_id, None)
+        let Some(conversation) = tx
+            .touch_conversation(run.conversation_id, PathChange::None)
             .await?
-            .is_none()
-            || !tx.lock_run(run.message_id, run.fence).await?
-        {
+        else {
+            return Ok(false);
+        };
+        if !tx.lock_run(run.message_id, run.fence).await? {
             return Ok(false);
         }
         let outcome = failed(
             ReplyErrorCode::Interrupted,
             "The server that wrote this reply was lost. Send the message again.",
         );
-        tx.finish_reply(run.message_id, None, &outcome).await?;
+        tx.finish_reply(run.message_id, conversation.revision, None, &outcome)
+            .await?;
         tx.commit().await?;
         Ok(true)
     }

@@ -7,8 +7,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use super::{Engine, log::LogPhase, registry::Run};
 use crate::{
+    broker::Notice,
     chat::prompt,
-    db::{DbError, Outcome},
+    db::{DbError, Outcome, PathChange},
     llm::{FinishReason, Prompt, ReplyEvent},
     model::{ReplyError, ReplyErrorCode},
 };
@@ -133,15 +134,17 @@ impl Engine {
 
     async fn try_begin(&self, run: &Run) -> Result<Option<Prompt>, DbError> {
         let mut tx = self.database.engine_tx(&run.viewer).await?;
-        if tx
-            .touch_conversation(run.conversation_id, None)
+        let Some(conversation) = tx
+            .touch_conversation(run.conversation_id, PathChange::None)
             .await?
-            .is_none()
-            || !tx.lock_run(run.message_id(), run.fence).await?
-        {
+        else {
+            return Ok(None);
+        };
+        if !tx.lock_run(run.message_id(), run.fence).await? {
             return Ok(None);
         }
-        tx.begin_reply(run.message_id()).await?;
+        tx.begin_reply(run.message_id(), conversation.revision)
+            .await?;
         let own = tx.system_prompts(&[run.conversation_id]).await?.pop();
         let path = tx
             .path_before(run.conversation_id, run.position, MAX_PROMPT_BYTES)
@@ -171,7 +174,13 @@ impl Engine {
             let finished =
                 timeout_at(run.lease_until(), self.try_finish(run, &text, outcome)).await;
             match finished.unwrap_or(Err(DbError::TimedOut)) {
-                Ok(true) => return LogPhase::Finished,
+                Ok(true) => {
+                    self.broker.publish(Notice::Changed {
+                        user_id: run.key.user_id,
+                        conversation_id: run.conversation_id,
+                    });
+                    return LogPhase::Finished;
+                }
                 Ok(false) => return LogPhase::Lost,
                 Err(error) if error.is_unavailable() => {
                     tracing::warn!(
@@ -195,15 +204,16 @@ impl Engine {
 
     async fn try_finish(&self, run: &Run, text: &str, outcome: &Outcome) -> Result<bool, DbError> {
         let mut tx = self.database.engine_tx(&run.viewer).await?;
-        if tx
-            .touch_conversation(run.conversation_id, None)
+        let Some(conversation) = tx
+            .touch_conversation(run.conversation_id, PathChange::None)
             .await?
-            .is_none()
-            || !tx.lock_run(run.message_id(), run.fence).await?
-        {
+        else {
+            return Ok(false);
+        };
+        if !tx.lock_run(run.message_id(), run.fence).await? {
             return Ok(false);
         }
-        tx.finish_reply(run.message_id(), Some(text), outcome)
+        tx.finish_reply(run.message_id(), conversation.revision, Some(text), outcome)
             .await?;
         tx.commit().await?;
         Ok(true)

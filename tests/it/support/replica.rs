@@ -7,6 +7,7 @@ use loquat::{
     accounts::{Accounts, DeletionTiming},
     audit::Audit,
     auth::{Authenticator, Identity},
+    broker::Memory,
     chat::{Chat, ChatError, FollowEvent, SendMessage, Sent, StartChat, Timing},
     config::{ChatSettings, OfferedModels, ProviderSettings, Settings, Sources},
     db::{Database, Viewer},
@@ -45,6 +46,16 @@ impl Replica {
     }
 
     pub async fn with(test: &TestDatabase, timing: Timing, settings: ChatSettings) -> Self {
+        Self::beside(test, &Memory::default(), timing, settings).await
+    }
+
+    /// One that tells the others of this broker what it does, and hears of them.
+    pub async fn beside(
+        test: &TestDatabase,
+        memory: &Memory,
+        timing: Timing,
+        settings: ChatSettings,
+    ) -> Self {
         let database = test.open_with(10).await;
         let lifecycle = Lifecycle::new();
         let (model, desk) = model();
@@ -56,6 +67,7 @@ impl Replica {
         let chat = Chat::start(
             database.clone(),
             Arc::new(model),
+            Arc::new(memory.join()),
             &provider_settings,
             settings,
             timing,

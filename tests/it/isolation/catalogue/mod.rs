@@ -9,11 +9,12 @@ mod rows;
 use std::collections::BTreeMap;
 
 use keys::{REFERENCES, columns};
+use serde_json::json;
 use sqlx::{PgConnection, Row, postgres::PgRow};
 use uuid::Uuid;
 
 use super::{
-    stage::Stage,
+    stage::{Credential, Stage},
     things::{OWNER, Things},
 };
 use crate::support::eventually;
@@ -40,6 +41,9 @@ impl Town {
             Things::of(&stage, OWNER).await,
             Things::of(&stage, "bob").await,
         ];
+        for user in [OWNER, "bob"] {
+            delete_a_conversation(&stage, user).await;
+        }
         let mut connection = stage.test.superuser().await;
         eventually("both replies are written down", || async {
             let mut connection = stage.test.superuser().await;
@@ -142,4 +146,14 @@ async fn every_table_is_built_on_three_floors() {
     .await
     .expect("the catalogue");
     assert_eq!(definers, [""; 0], "run past every policy");
+}
+
+/// Leaves the mark of one that went.
+async fn delete_a_conversation(stage: &Stage, user: &str) {
+    let owner = Credential::token(user);
+    let document = "mutation { startChat(input: {}) { conversation { id } } }";
+    let started = stage.data(&owner, document, json!({})).await;
+    let document = "mutation($id: ID!) { deleteConversation(input: { conversationId: $id }) { deletedConversationId } }";
+    let id = &started["startChat"]["conversation"]["id"];
+    stage.data(&owner, document, json!({ "id": id })).await;
 }

@@ -1,0 +1,32 @@
+-- Only the active path survives: a schema without versions has no place for the others. Runs that
+-- wait get a lease that has run out.
+revoke select (user_id, id, revision) on chat.conversations from loquat_system;
+drop policy system on chat.conversations;
+drop table chat.list_revisions, chat.deleted_conversations;
+
+drop index chat.replies_waiting, chat.replies_to_stop;
+update chat.replies set process_id = gen_random_uuid(), lease_expires_at = clock_timestamp()
+  where process_id is null;
+alter table chat.replies
+  drop constraint replies_held_under_lease,
+  alter column process_id set not null,
+  alter column lease_expires_at set not null,
+  drop column position,
+  drop column losses,
+  drop column stop_requested_at;
+
+delete from chat.messages where not active;
+drop index chat.messages_by_parent, chat.messages_preferred, chat.messages_by_revision;
+alter table chat.messages
+  drop column revision,
+  drop column version_number,
+  drop column preferred,
+  drop column rating,
+  drop column feedback_comment;
+create index messages_by_parent on chat.messages (user_id, conversation_id, parent_id);
+
+drop index chat.conversations_by_list_revision;
+alter table chat.conversations
+  drop column path_revision,
+  drop column list_revision,
+  drop column title_settled;
