@@ -7,12 +7,16 @@ packages=()
 command -v chromium >/dev/null || [ -n "${CHROMIUM:-}" ] || packages+=(chromium)
 command -v cc >/dev/null || packages+=(gcc libc6-dev)
 python3 -m pip --version >/dev/null 2>&1 || packages+=(python3-pip)
+# What the recipes of docs/ set up, tried by tests/it/deploy. Their services are not needed and not started.
+for program in nginx haproxy pgbouncer; do
+  PATH="$PATH:/usr/sbin" command -v "$program" >/dev/null || packages+=("$program")
+done
 
 if [ ${#packages[@]} -gt 0 ]; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq
-    apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+    RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
   else
     echo "install these first, as an administrator: ${packages[*]}" >&2
     exit 1

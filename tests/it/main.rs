@@ -7,6 +7,7 @@ mod cluster;
 mod config;
 mod database;
 mod deletion;
+mod deploy;
 mod docs;
 mod doctor;
 mod endings;

@@ -38,6 +38,17 @@ impl Socket {
         Self::open_with(stream, &[]).await
     }
 
+    /// `None`: whoever listens there does not open sockets now.
+    pub async fn try_open(stream: TcpStream) -> Option<Self> {
+        let headers = [("sec-websocket-protocol", "graphql-transport-ws")];
+        let opened = within(
+            "a handshake is answered",
+            client_async(handshake(&headers), stream),
+        );
+        let (stream, _) = opened.await.ok()?;
+        Some(Self { stream })
+    }
+
     pub async fn open_with(stream: TcpStream, headers: &[(&'static str, &str)]) -> Self {
         let mut all = vec![("sec-websocket-protocol", "graphql-transport-ws")];
         all.extend_from_slice(headers);

@@ -1,8 +1,8 @@
 //! A fake OpenAI-compatible server, scripted request by request.
 //!
 //! A test queues [`Script`]s, lets something ask for replies, and looks at what was asked. What a
-//! test wants to happen in a certain order waits at a [`Gate`] that the test opens: no script
-//! needs a clock.
+//! test wants to happen in a certain order waits at a [`Gate`] that the test opens: only the pace of
+//! a load needs a clock.
 
 mod script;
 
@@ -51,7 +51,7 @@ impl FakeProvider {
             scripts: Mutex::new(Scripts {
                 matched: Vec::new(),
                 queued: VecDeque::new(),
-                default: Script::reply(["ok"]),
+                default: Box::new(|_| Script::reply(["ok"])),
             }),
             requests: Mutex::default(),
             asked: watch::Sender::new(0),
@@ -93,7 +93,12 @@ impl FakeProvider {
 
     /// Every request that no script is left for gets this.
     pub fn by_default(&self, script: Script) {
-        self.shared.scripts().default = script;
+        self.otherwise(move |_| script.clone());
+    }
+
+    /// Every request that no script is left for is answered by what it asks.
+    pub fn otherwise(&self, script: impl Fn(&Asked) -> Script + Send + 'static) {
+        self.shared.scripts().default = Box::new(script);
     }
 
     /// What was asked so far, in order.
@@ -157,7 +162,7 @@ struct Shared {
 struct Scripts {
     matched: Vec<(String, Script)>,
     queued: VecDeque<Script>,
-    default: Script,
+    default: Box<dyn Fn(&Asked) -> Script + Send>,
 }
 
 impl Shared {
@@ -175,7 +180,7 @@ impl Shared {
             .map(|(_, script)| script.clone());
         matched
             .or_else(|| scripts.queued.pop_front())
-            .unwrap_or_else(|| scripts.default.clone())
+            .unwrap_or_else(|| (scripts.default)(asked))
     }
 }
 
@@ -220,6 +225,9 @@ impl Answer {
             if let Some(Step::Wait(gate)) = &step {
                 gate.wait().await;
             }
+            if let Some(Step::Pause(time)) = step {
+                tokio::time::sleep(time).await;
+            }
             if let Some(Step::Repeat(bytes)) = step {
                 // Whoever takes them may live on the same thread.
                 tokio::task::yield_now().await;
@@ -229,7 +237,7 @@ impl Answer {
             self.ended = self.steps.is_empty();
             match step? {
                 Step::Send(bytes) => return Some(Ok(bytes)),
-                Step::Wait(_) | Step::Repeat(_) => {}
+                Step::Wait(_) | Step::Pause(_) | Step::Repeat(_) => {}
                 Step::Cut => {
                     self.ended = true;
                     // Lets what was sent before reach the wire: a broken body discards it.

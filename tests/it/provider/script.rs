@@ -1,6 +1,6 @@
 //! What the fake answers, step by step.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use axum::body::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -23,6 +23,7 @@ pub struct Script {
 pub(super) enum Step {
     Send(Bytes),
     Wait(Gate),
+    Pause(Duration),
     Repeat(Bytes),
     Cut,
 }
@@ -127,6 +128,12 @@ impl Script {
     /// Nothing more until the gate lets it pass.
     pub fn wait(mut self, gate: &Gate) -> Self {
         self.steps.push_back(Step::Wait(gate.clone()));
+        self
+    }
+
+    /// Nothing more for so long: the pace of a model.
+    pub fn pause(mut self, time: Duration) -> Self {
+        self.steps.push_back(Step::Pause(time));
         self
     }
 

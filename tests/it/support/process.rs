@@ -41,23 +41,28 @@ pub struct Answer {
 impl Device {
     /// Signs in by the name alone, as development allows.
     pub fn of(server: &Server, user: &str) -> Self {
-        Self::with(server, json!({ "X-User-Id": user }))
+        Self::at(server.address(), user)
+    }
+
+    /// The same of whatever stands before servers.
+    pub fn at(address: SocketAddr, user: &str) -> Self {
+        Self::with(address, json!({ "X-User-Id": user }))
     }
 
     pub fn with_token(server: &Server, token: &str) -> Self {
         Self::with(
-            server,
+            server.address(),
             json!({ "Authorization": format!("Bearer {token}") }),
         )
     }
 
     pub fn anonymous(server: &Server) -> Self {
-        Self::with(server, json!({}))
+        Self::with(server.address(), json!({}))
     }
 
-    fn with(server: &Server, credential: Value) -> Self {
+    fn with(address: SocketAddr, credential: Value) -> Self {
         Self {
-            address: server.address(),
+            address,
             http: client(),
             credential,
         }

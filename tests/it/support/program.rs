@@ -105,7 +105,12 @@ impl Program {
 
     /// A server that is up, on a port that the system chose.
     pub async fn serve(self) -> Server {
-        let mut program = self.variable("LOQUAT_BIND", "127.0.0.1:0");
+        self.serve_at(0).await
+    }
+
+    /// A server that is up where others expect it.
+    pub async fn serve_at(self, port: u16) -> Server {
+        let mut program = self.variable("LOQUAT_BIND", &format!("127.0.0.1:{port}"));
         let mut child = program.command.spawn().expect("the program runs");
         let mut output = BufReader::new(child.stdout.take().expect("piped"));
         let errors = child.stderr.take().expect("piped");
