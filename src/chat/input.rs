@@ -11,6 +11,7 @@ pub mod limits {
     pub const CONTENT: usize = 100_000;
     pub const IDEMPOTENCY_KEY: usize = 255;
     pub const FILTER: usize = 255;
+    pub const COMMENT: usize = 2_000;
 }
 
 /// A text of at most `limit` characters that can be stored.

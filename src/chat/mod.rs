@@ -10,18 +10,22 @@ mod input;
 mod messages;
 mod models;
 mod prompt;
+mod rate;
 mod reply;
 mod send;
 mod start;
+mod versions;
 
 use std::sync::Arc;
 
 pub use error::ChatError;
 pub use input::limits;
 pub use models::Models;
+pub use rate::RateMessage;
 pub use reply::{FollowEvent, Timing};
 pub use send::{SendMessage, Sent};
 pub use start::{StartChat, Started};
+pub use versions::{EditMessage, RegenerateReply, Regenerated};
 
 use self::reply::Replies;
 use crate::{

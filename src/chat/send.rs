@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     db::{KeyResult, NewMessage, Operation, PathChange, Viewer, ViewerTx},
-    model::{Conversation, ConversationId, Message, MessageId, MessageRole, MessageStatus},
+    model::{Conversation, ConversationId, Message, MessageId, MessageRole, MessageStatus, Place},
 };
 
 #[derive(Clone, Debug)]
@@ -87,7 +87,7 @@ impl Chat {
                 viewer,
                 &mut tx,
                 &conversation,
-                parent.as_ref(),
+                Place::after(parent.as_ref()),
                 input.content,
                 model,
                 input.idempotency_key.clone(),
@@ -118,7 +118,7 @@ impl Chat {
         })
     }
 
-    async fn sent_before(
+    pub(super) async fn sent_before(
         &self,
         viewer: &Viewer,
         mut tx: ViewerTx,
@@ -142,7 +142,7 @@ impl Chat {
         }
     }
 
-    /// Stores a question after `parent`, and the pending reply to it with its run. The conversation
+    /// Stores a question at its place, which is the end of the active path, and the pending reply to it with its run. The conversation
     /// is locked, and touched afterwards.
     #[expect(
         clippy::too_many_arguments,
@@ -153,7 +153,7 @@ impl Chat {
         viewer: &Viewer,
         tx: &mut ViewerTx,
         conversation: &Conversation,
-        parent: Option<&Message>,
+        place: Place,
         content: String,
         model: String,
         idempotency_key: Option<String>,
@@ -162,8 +162,7 @@ impl Chat {
             .insert_message(&NewMessage {
                 id: MessageId::new(),
                 conversation_id: conversation.id,
-                parent_id: parent.map(|parent| parent.id),
-                position: parent.map_or(0, |parent| parent.position + 1),
+                place,
                 revision: conversation.revision + 1,
                 role: MessageRole::User,
                 content,
@@ -176,8 +175,7 @@ impl Chat {
             .insert_message(&NewMessage {
                 id: MessageId::new(),
                 conversation_id: conversation.id,
-                parent_id: Some(user_message.id),
-                position: user_message.position + 1,
+                place: Place::after(Some(&user_message)),
                 revision: user_message.revision,
                 role: MessageRole::Assistant,
                 content: String::new(),

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     db::{KeyResult, NewConversation, NewMessage, Operation, PathChange, Viewer, ViewerTx},
-    model::{Conversation, ConversationId, Message, MessageId, MessageRole, MessageStatus},
+    model::{Conversation, ConversationId, Message, MessageId, MessageRole, MessageStatus, Place},
 };
 
 #[derive(Clone, Debug, Default)]
@@ -97,7 +97,7 @@ impl Chat {
                         viewer,
                         &mut tx,
                         &conversation,
-                        greeting.as_ref(),
+                        Place::after(greeting.as_ref()),
                         message,
                         model,
                         input.idempotency_key.clone(),
@@ -183,8 +183,7 @@ impl Chat {
             .insert_message(&NewMessage {
                 id: MessageId::new(),
                 conversation_id: conversation.id,
-                parent_id: None,
-                position: 0,
+                place: Place::after(None),
                 revision: conversation.revision + 1,
                 role: MessageRole::Assistant,
                 content: greeting.clone(),

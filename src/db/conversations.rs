@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::{DbError, ViewerTx, error::during};
 use crate::model::{
     Conversation, ConversationFilter, ConversationId, ConversationOrder, ConversationOrderField,
-    Direction, Page, PageRequest, Slice,
+    Direction, MessageId, Page, PageRequest, Slice,
 };
 
 /// Where a conversation stands in a list: the time that the list is ordered by, then its id.
@@ -156,6 +156,25 @@ impl ViewerTx {
         .fetch_optional(&mut *self.tx)
         .await
         .map_err(during("lock a conversation"))?;
+        Ok(row.map(Conversation::from))
+    }
+
+    /// The same for the conversation that a message belongs to.
+    pub async fn lock_conversation_of(
+        &mut self,
+        message_id: MessageId,
+    ) -> Result<Option<Conversation>, DbError> {
+        let row: Option<ConversationRow> = sqlx::query_as(concat!(
+            "select ",
+            columns!(),
+            " from chat.conversations where user_id = $1 and id = (\
+               select conversation_id from chat.messages where user_id = $1 and id = $2) for update"
+        ))
+        .bind(self.viewer.user_id().uuid())
+        .bind(message_id.uuid())
+        .fetch_optional(&mut *self.tx)
+        .await
+        .map_err(during("lock the conversation of a message"))?;
         Ok(row.map(Conversation::from))
     }
 

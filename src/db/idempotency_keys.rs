@@ -8,6 +8,8 @@ use crate::model::{ConversationId, MessageId};
 pub enum Operation {
     StartChat,
     SendMessage,
+    EditMessage,
+    RegenerateReply,
 }
 
 impl Operation {
@@ -15,6 +17,8 @@ impl Operation {
         match self {
             Self::StartChat => "startChat",
             Self::SendMessage => "sendMessage",
+            Self::EditMessage => "editMessage",
+            Self::RegenerateReply => "regenerateReply",
         }
     }
 }

@@ -1,19 +1,21 @@
+use std::cmp::Reverse;
+
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{DbError, ViewerTx, error::during};
 use crate::model::{
-    ConversationId, Message, MessageId, MessageRole, MessageStatus, Page, PageRequest, ReplyError,
-    ReplyErrorCode, Slice, TokenUsage,
+    ConversationId, Feedback, Message, MessageId, MessageRole, MessageStatus, Page, PageRequest,
+    Place, Rating, ReplyError, ReplyErrorCode, Slice, TokenUsage,
 };
 
-/// A message to be stored at the end of the active path.
+/// A message to be stored at the end of the active path, as the one of its alternatives that is
+/// active.
 #[derive(Clone, Debug)]
 pub struct NewMessage {
     pub id: MessageId,
     pub conversation_id: ConversationId,
-    pub parent_id: Option<MessageId>,
-    pub position: i32,
+    pub place: Place,
     /// The revision that its conversation gets in the same transaction.
     pub revision: i64,
     pub role: MessageRole,
@@ -32,13 +34,13 @@ pub struct PathPage {
 
 /// Where the text of an unfinished message is read: the chunks of its newest attempt that has
 /// any. One statement sees one moment, so a reply that ends meanwhile is never seen empty.
-macro_rules! columns {
+macro_rules! message_columns {
     () => {
-        columns!("m.content")
+        message_columns!("m.content")
     };
     ($stored:literal) => {
         concat!(
-            "m.id, m.conversation_id, m.parent_id, m.active, m.position, m.revision, m.role, \
+            "m.id, m.conversation_id, m.parent_id, m.active, m.position, m.version_number, m.revision, m.role, \
          case when m.completed_at is null then coalesce((\
            select string_agg(c.text, '' order by c.\"offset\") from chat.reply_chunks c \
            where c.user_id = m.user_id and c.message_id = m.id and c.attempt = (\
@@ -48,11 +50,12 @@ macro_rules! columns {
             $stored,
             " end as content, \
          m.status, m.error_code, m.error_message, m.truncated, m.model, \
-         m.prompt_tokens, m.completion_tokens, m.total_tokens, m.idempotency_key, \
-         m.created_at, m.completed_at"
+         m.prompt_tokens, m.completion_tokens, m.total_tokens, m.rating, m.feedback_comment, \
+         m.idempotency_key, m.created_at, m.completed_at"
         )
     };
 }
+pub(super) use message_columns;
 
 /// Pages whose texts are known to be few enough before one of them is read.
 macro_rules! bounded_pages {
@@ -66,9 +69,8 @@ macro_rules! bounded_pages {
                  order by position ", $direction, " limit $5) m), \
              size as materialized (select coalesce(sum(octet_length(content)), 0) as bytes from page) \
              select ",
-            columns!("case when size.bytes <= $6 then m.content end"),
-            " from page m cross join size order by m.conversation_id, m.position ",
-            $direction
+            message_columns!("case when size.bytes <= $6 then m.content end"),
+            " from page m cross join size"
         )
     };
 }
@@ -78,23 +80,24 @@ impl ViewerTx {
         let row: MessageRow = sqlx::query_as(concat!(
             "insert into chat.messages as m \
                (user_id, id, conversation_id, parent_id, active, position, role, content, status, \
-                model, idempotency_key, revision, created_at, completed_at) \
-             values ($1, $2, $3, $4, true, $5, $6, $7, $8, $9, $10, $11, statement_timestamp(), \
+                model, idempotency_key, revision, version_number, preferred, created_at, completed_at) \
+             values ($1, $2, $3, $4, true, $5, $6, $7, $8, $9, $10, $11, $12, true, statement_timestamp(), \
                case when $8 in ('PENDING', 'STREAMING') then null else statement_timestamp() end) \
              returning ",
-            columns!()
+            message_columns!()
         ))
         .bind(self.viewer.user_id().uuid())
         .bind(new.id.uuid())
         .bind(new.conversation_id.uuid())
-        .bind(new.parent_id.map(MessageId::uuid))
-        .bind(new.position)
+        .bind(new.place.parent_id.map(MessageId::uuid))
+        .bind(new.place.position)
         .bind(new.role.as_str())
         .bind(&new.content)
         .bind(new.status.as_str())
         .bind(&new.model)
         .bind(&new.idempotency_key)
         .bind(new.revision)
+        .bind(new.place.version_number)
         .fetch_one(&mut *self.tx)
         .await
         .map_err(during("store a message"))?;
@@ -109,7 +112,7 @@ impl ViewerTx {
     pub async fn messages(&mut self, ids: &[MessageId]) -> Result<Vec<Message>, DbError> {
         let statement = concat!(
             "select ",
-            columns!(),
+            message_columns!(),
             " from chat.messages m where m.user_id = $1 and m.id = any($2)"
         );
         self.read_messages(
@@ -143,7 +146,7 @@ impl ViewerTx {
     ) -> Result<Vec<Message>, DbError> {
         let statement = concat!(
             "select ",
-            columns!(),
+            message_columns!(),
             " from unnest($2::uuid[]) as asked (id) cross join lateral (\
                select * from chat.messages \
                where user_id = $1 and conversation_id = asked.id and active \
@@ -160,7 +163,7 @@ impl ViewerTx {
     ) -> Result<Vec<Message>, DbError> {
         let statement = concat!(
             "select ",
-            columns!(),
+            message_columns!(),
             " from unnest($2::uuid[]) as asked (id) cross join lateral (\
                select * from chat.messages \
                where user_id = $1 and conversation_id = asked.id \
@@ -193,7 +196,7 @@ impl ViewerTx {
             .fetch_all(&mut *self.tx)
             .await
             .map_err(during("load pages of messages"))?;
-        if rows.iter().any(|row| row.content.is_none()) {
+        if rows.iter().any(MessageRow::is_unread) {
             return Ok(None);
         }
         let mut pages: Vec<(ConversationId, Vec<Message>)> =
@@ -207,12 +210,19 @@ impl ViewerTx {
                 pages[index].1.push(message);
             }
         }
-        let pages = pages
-            .into_iter()
-            .map(|(conversation_id, messages)| PathPage {
+        // Here and not there: the database would sort what comes out of its index in this order.
+        let pages = pages.into_iter().map(|(conversation_id, mut messages)| {
+            match request.slice {
+                Slice::First(_) => messages.sort_unstable_by_key(|message| message.position),
+                Slice::Last(_) => {
+                    messages.sort_unstable_by_key(|message| Reverse(message.position))
+                }
+            }
+            PathPage {
                 conversation_id,
                 page: Page::from_overfull(messages, &request),
-            });
+            }
+        });
         Ok(Some(pages.collect()))
     }
 
@@ -247,7 +257,7 @@ impl ViewerTx {
     ) -> Result<Vec<Message>, DbError> {
         let rows: Vec<MessageRow> = sqlx::query_as(concat!(
             "select ",
-            columns!(),
+            message_columns!(),
             " from (select *, sum(octet_length(content)) over (order by position desc) as bytes \
                from chat.messages \
                where user_id = $1 and conversation_id = $2 and active and position < $3) m \
@@ -283,12 +293,13 @@ fn uuids(conversations: &[ConversationId]) -> Vec<Uuid> {
 }
 
 #[derive(sqlx::FromRow)]
-struct MessageRow {
+pub(super) struct MessageRow {
     id: Uuid,
     conversation_id: Uuid,
     parent_id: Option<Uuid>,
     active: bool,
     position: i32,
+    version_number: i32,
     revision: i64,
     role: String,
     /// `None`: left unread, because there was too much of it.
@@ -301,9 +312,18 @@ struct MessageRow {
     prompt_tokens: Option<i32>,
     completion_tokens: Option<i32>,
     total_tokens: Option<i32>,
+    rating: Option<String>,
+    feedback_comment: Option<String>,
     idempotency_key: Option<String>,
     created_at: DateTime<Utc>,
     completed_at: Option<DateTime<Utc>>,
+}
+
+impl MessageRow {
+    /// Whether its text was left unread, because there was too much of it.
+    pub(super) fn is_unread(&self) -> bool {
+        self.content.is_none()
+    }
 }
 
 impl TryFrom<MessageRow> for Message {
@@ -338,12 +358,20 @@ impl TryFrom<MessageRow> for Message {
             }
             _ => None,
         };
+        let feedback = match row.rating {
+            Some(word) => Some(Feedback {
+                rating: rating(&word)?,
+                comment: row.feedback_comment,
+            }),
+            None => None,
+        };
         Ok(Self {
             id: MessageId::from_uuid(row.id),
             conversation_id: ConversationId::from_uuid(row.conversation_id),
             parent_id: row.parent_id.map(MessageId::from_uuid),
             active: row.active,
             position: row.position,
+            version_number: row.version_number,
             revision: row.revision,
             role,
             content: row.content.unwrap_or_default(),
@@ -352,6 +380,7 @@ impl TryFrom<MessageRow> for Message {
             truncated: row.truncated,
             model: row.model,
             usage,
+            feedback,
             idempotency_key: row.idempotency_key,
             created_at: row.created_at,
             completed_at: row.completed_at,
@@ -365,5 +394,14 @@ pub(super) fn status(word: &str) -> Result<MessageStatus, DbError> {
         .find(|status| status.as_str() == word)
         .ok_or(DbError::Corrupt {
             column: "messages.status",
+        })
+}
+
+fn rating(word: &str) -> Result<Rating, DbError> {
+    Rating::ALL
+        .into_iter()
+        .find(|rating| rating.as_str() == word)
+        .ok_or(DbError::Corrupt {
+            column: "messages.rating",
         })
 }

@@ -29,6 +29,7 @@ mod transaction;
 mod turns;
 mod usage;
 mod users;
+mod versions;
 mod viewer;
 
 pub use admin::{Admin, UserKey, UserSearch};
@@ -46,4 +47,5 @@ pub use replies::{NewRun, Outcome};
 pub use runs::{Chunk, ExpiredRun, RunKey, RunState};
 pub use transaction::{AdminTx, SystemReason, SystemTx, ViewerTx};
 pub use users::{SignIn, User};
+pub use versions::{MOST_VERSIONS, Versions};
 pub use viewer::Viewer;

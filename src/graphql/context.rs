@@ -14,12 +14,14 @@ use super::{
     loaders::{
         ActiveReplyLoader, ConversationLoader, LastMessageLoader, Loader, MessageLoader,
         PathCountLoader, PathPageLoader, SystemPromptLoader, UserLoader, UserUsageLoader,
+        VersionCountLoader, VersionsLoader,
     },
 };
 use crate::{
     accounts::{Accounts, Session},
     chat::Chat,
     db::{User, Viewer},
+    model::Message,
 };
 
 /// Made for one request and gone with it: a loader that outlived its request could hand one
@@ -34,17 +36,26 @@ pub struct RequestContext {
     pub active_replies: DataLoader<ActiveReplyLoader>,
     pub path_pages: DataLoader<PathPageLoader>,
     pub path_counts: DataLoader<PathCountLoader>,
+    pub version_counts: DataLoader<VersionCountLoader>,
+    pub versions: DataLoader<VersionsLoader>,
     pub users: DataLoader<UserLoader>,
     pub user_usage: DataLoader<UserUsageLoader>,
     user: OnceCell<Result<User, ApiError>>,
 }
 
 /// How much long text one answer may hold. The guard bounds how many fields are asked for; this
-/// bounds what is in them, since one text may be asked for under many aliases.
-pub struct TextBudget(AtomicUsize);
+/// bounds what is in them, since one text may be asked for under many aliases, and what is held
+/// for them, since lists inside lists copy their entries, whether their texts are asked for or not.
+pub struct TextBudget {
+    told: AtomicUsize,
+    held: AtomicUsize,
+}
 
 /// In bytes.
 pub const MOST_TEXT: usize = 16 * 1024 * 1024;
+
+/// In bytes: the lists of one answer, each with its own copies of its entries.
+const MOST_HELD: usize = 4 * MOST_TEXT;
 
 pub fn too_much_text() -> ApiError {
     ApiError::limit_exceeded(
@@ -56,25 +67,39 @@ pub fn too_much_text() -> ApiError {
 
 impl Default for TextBudget {
     fn default() -> Self {
-        Self(AtomicUsize::new(MOST_TEXT))
+        Self {
+            told: AtomicUsize::new(MOST_TEXT),
+            held: AtomicUsize::new(MOST_HELD),
+        }
     }
 }
 
 impl TextBudget {
     /// Lets a text into the answer, or refuses it.
     pub fn spend<'t>(&self, text: &'t str) -> Result<&'t str, ApiError> {
-        self.0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(text.len())
-            })
-            .map(|_| text)
-            .map_err(|_| too_much_text())
+        take(&self.told, text.len()).map(|()| text)
+    }
+
+    /// Lets a list be held until the answer is written, or refuses it.
+    pub fn hold(&self, messages: &[Message]) -> Result<(), ApiError> {
+        let bytes = messages.iter().map(|message| message.content.len()).sum();
+        take(&self.held, bytes)
     }
 
     /// Begins the next answer of a subscription.
     pub fn renew(&self) {
-        self.0.store(MOST_TEXT, Ordering::Relaxed);
+        self.told.store(MOST_TEXT, Ordering::Relaxed);
+        self.held.store(MOST_HELD, Ordering::Relaxed);
     }
+}
+
+fn take(budget: &AtomicUsize, bytes: usize) -> Result<(), ApiError> {
+    budget
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            left.checked_sub(bytes)
+        })
+        .map(|_| ())
+        .map_err(|_| too_much_text())
 }
 
 /// Signs a request: attaches its session and fresh loaders.
@@ -93,6 +118,8 @@ pub fn session_data(
         active_replies: Loader::start(chat, viewer),
         path_pages: Loader::start(chat, viewer),
         path_counts: Loader::start(chat, viewer),
+        version_counts: Loader::start(chat, viewer),
+        versions: Loader::start(chat, viewer),
         users: Loader::start(accounts, viewer),
         user_usage: Loader::start(accounts, viewer),
         budget: Arc::default(),

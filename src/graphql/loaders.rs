@@ -9,10 +9,10 @@ use super::{ApiError, context::MOST_TEXT};
 use crate::{
     accounts::Accounts,
     chat::Chat,
-    db::{User, Viewer},
+    db::{User, Versions, Viewer},
     model::{
-        Conversation, ConversationId, Message, MessageId, Page, PageRequest, TimeRange, Usage,
-        UserId,
+        Conversation, ConversationId, Fork, Message, MessageId, Page, PageRequest, TimeRange,
+        Usage, UserId,
     },
 };
 
@@ -124,6 +124,40 @@ loader!(
             }
         }
         Ok(pages)
+    }
+);
+
+loader!(
+    /// How many alternatives there are at each fork.
+    VersionCountLoader: Fork => i32,
+    |chat, viewer, keys| Ok(chat.version_counts(viewer, keys).await?.into_iter().collect())
+);
+
+/// A message's fork, and its number there.
+pub type VersionsKey = (Fork, i32);
+
+loader!(
+    /// The alternatives to each message, itself included.
+    VersionsLoader: VersionsKey => Arc<[Message]>,
+    |chat, viewer, keys| {
+        let mut stretches: HashMap<Fork, Vec<Arc<[Message]>>> = HashMap::new();
+        for Versions { fork, messages } in chat.versions(viewer, keys, MOST_TEXT).await? {
+            stretches.entry(fork).or_default().push(messages.into());
+        }
+        // Of one fork there may be several, for older messages: a message's own is the latest that
+        // does not begin after it.
+        let begin = |stretch: &Arc<[Message]>| stretch.first().map(|first| first.version_number);
+        Ok(keys
+            .iter()
+            .filter_map(|key| {
+                let (fork, number) = key;
+                let stretches = stretches.get(fork)?.iter();
+                let own = stretches
+                    .filter(|stretch| begin(stretch) <= Some(*number))
+                    .max_by_key(|stretch| begin(stretch))?;
+                Some((*key, Arc::clone(own)))
+            })
+            .collect())
     }
 );
 

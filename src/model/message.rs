@@ -12,6 +12,8 @@ pub struct Message {
     pub active: bool,
     /// Its place on the path from the root, from 0.
     pub position: i32,
+    /// Its number among the alternatives at its place, from 1.
+    pub version_number: i32,
     /// The revision of its conversation at which it last changed.
     pub revision: i64,
     pub role: MessageRole,
@@ -23,9 +25,58 @@ pub struct Message {
     pub truncated: bool,
     pub model: Option<String>,
     pub usage: Option<TokenUsage>,
+    /// What its reader thinks of it.
+    pub feedback: Option<Feedback>,
     pub idempotency_key: Option<String>,
     pub created_at: DateTime<Utc>,
     pub completed_at: Option<DateTime<Utc>>,
+}
+
+impl Message {
+    pub fn fork(&self) -> Fork {
+        Fork {
+            conversation_id: self.conversation_id,
+            parent_id: self.parent_id,
+        }
+    }
+}
+
+/// Where the ways of a conversation part: the messages after one parent, or, without a parent, the
+/// first ones. They are alternatives to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fork {
+    pub conversation_id: ConversationId,
+    pub parent_id: Option<MessageId>,
+}
+
+/// Where a message stands in its conversation's tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub parent_id: Option<MessageId>,
+    /// From 0, on the path from the root.
+    pub position: i32,
+    /// From 1, among the alternatives at the place.
+    pub version_number: i32,
+}
+
+impl Place {
+    /// The first after `parent`, or in an empty conversation.
+    pub fn after(parent: Option<&Message>) -> Self {
+        Self {
+            parent_id: parent.map(|parent| parent.id),
+            position: parent.map_or(0, |parent| parent.position + 1),
+            version_number: 1,
+        }
+    }
+
+    /// Another alternative to a message that has `count` of them, itself included.
+    pub fn beside(message: &Message, count: i32) -> Self {
+        Self {
+            parent_id: message.parent_id,
+            position: message.position,
+            version_number: count + 1,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,4 +203,29 @@ pub struct TokenUsage {
     pub prompt_tokens: i32,
     pub completion_tokens: i32,
     pub total_tokens: i32,
+}
+
+/// What a reader thinks of a message of the assistant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Feedback {
+    pub rating: Rating,
+    pub comment: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rating {
+    Up,
+    Down,
+}
+
+impl Rating {
+    pub const ALL: [Self; 2] = [Self::Up, Self::Down];
+
+    /// The word that stands for it in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "UP",
+            Self::Down => "DOWN",
+        }
+    }
 }

@@ -18,7 +18,10 @@ pub use conversation::{
     Conversation, ConversationFilter, ConversationOrder, ConversationOrderField,
 };
 pub use ids::{ApiKeyId, AuditEventId, ConversationId, MessageId, ProcessId, UserId};
-pub use message::{Message, MessageRole, MessageStatus, ReplyError, ReplyErrorCode, TokenUsage};
+pub use message::{
+    Feedback, Fork, Message, MessageRole, MessageStatus, Place, Rating, ReplyError, ReplyErrorCode,
+    TokenUsage,
+};
 pub use page::{Direction, Page, PageRequest, Slice};
 pub use text::{filled_text_problem, text_problem};
 pub use usage::{TimeRange, Usage};

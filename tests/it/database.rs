@@ -9,7 +9,9 @@ use std::{
 use loquat::{
     auth::{Identity, Issued, PolicyClaims},
     db::{Database, NewConversation, NewMessage, Viewer, ViewerTx},
-    model::{Conversation, ConversationId, Message, MessageId, MessageRole, MessageStatus, UserId},
+    model::{
+        Conversation, ConversationId, Message, MessageId, MessageRole, MessageStatus, Place, UserId,
+    },
 };
 
 use crate::support::{TestDatabase, identity, sign_in, sign_in_as};
@@ -33,8 +35,7 @@ async fn message_in(tx: &mut ViewerTx, conversation: ConversationId) -> Result<M
     tx.insert_message(&NewMessage {
         id: MessageId::new(),
         conversation_id: conversation,
-        parent_id: None,
-        position: 0,
+        place: Place::after(None),
         revision: 1,
         role: MessageRole::User,
         content: "hello".to_owned(),

@@ -32,4 +32,5 @@ mod startup;
 mod support;
 mod suspension;
 mod usage;
+mod versions;
 mod websocket;

@@ -1,7 +1,7 @@
 //! How many fields an answer may hold.
 //!
 //! A page counts as many times as it has entries: what `first` or `last` asks for, or the default
-//! page. Other lists count as ten. Introspection is left out: its answer is as large as the schema.
+//! page. The versions of a message count as the fifty that there may be, other lists as ten. Introspection is left out: its answer is as large as the schema.
 
 use std::collections::HashMap;
 
@@ -17,6 +17,9 @@ use super::types::{self, Types};
 /// The entries of a page that names no size, and the most that a page may have.
 const DEFAULT_PAGE: u64 = 20;
 const LARGEST_PAGE: u64 = 100;
+
+/// The most alternatives that a message tells of.
+const MOST_VERSIONS: u64 = 50;
 
 /// What a list without pages is taken to hold.
 const UNPAGED_LIST: u64 = 10;
@@ -119,6 +122,9 @@ impl<'a> Pricing<'a> {
                 Some(Value::List(ids)) => ids.len() as u64,
                 _ => 1,
             };
+        }
+        if parent == Some("Message") && field.name.node == "versions" {
+            return MOST_VERSIONS;
         }
         // The entries of a connection are counted where it was asked for.
         if parent.is_some_and(|parent| parent.ends_with("Connection")) {

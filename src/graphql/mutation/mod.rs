@@ -6,6 +6,7 @@ mod conversations;
 mod send;
 mod start;
 mod users;
+mod versions;
 
 use async_graphql::MergedObject;
 
@@ -30,6 +31,7 @@ impl Default for Mutation {
 struct OwnMutation(
     start::StartMutation,
     send::SendMutation,
+    versions::VersionMutation,
     conversations::ConversationMutation,
     api_keys::ApiKeyMutation,
     users::ViewerMutation,

@@ -85,7 +85,8 @@ impl Conversation {
         found.map(|found| found.map(Message)).transpose()
     }
 
-    /// The active path, oldest first. Without `first` and `last` the first 20; at most 100. A
+    /// The active path, oldest first: of the alternatives at each place the one that was last chosen
+    /// or written. Without `first` and `last` the first 20; at most 100. A
     /// chat window usually wants `last: 20`, then pages backwards with `before`.
     async fn messages(
         &self,
@@ -107,11 +108,13 @@ impl Conversation {
             before,
         }
         .request(&list)?;
-        let page = request_context(context)?
+        let answer = request_context(context)?;
+        let page = answer
             .path_pages
             .load_one((self.0.id, request))
             .await?
             .unwrap_or_default();
+        answer.budget.hold(&page.items)?;
         Ok(MessageConnection { list, page })
     }
 }

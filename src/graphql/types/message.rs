@@ -38,6 +38,31 @@ impl Message {
         find(context, parent).await.transpose()
     }
 
+    /// The alternatives at this place, itself included, oldest first: what `editMessage` and
+    /// `regenerateReply` have made of the first. At most 50: where there are more, the newest 50,
+    /// or for an older one the 50 that begin with it. `selectVersion` goes back to one of them.
+    async fn versions(&self, context: &Context<'_>) -> Result<List<Message>, ApiError> {
+        let request = request_context(context)?;
+        let key = (self.0.fork(), self.0.version_number);
+        let versions = request.versions.load_one(key).await?;
+        // Deleted since it was read, it is still its own alternative.
+        let versions = versions.unwrap_or_else(|| [self.0.clone()].into());
+        request.budget.hold(&versions)?;
+        Ok(versions.iter().cloned().map(Message).collect())
+    }
+
+    /// Its number among its versions, from 1. It never changes.
+    async fn version_number(&self) -> i32 {
+        self.0.version_number
+    }
+
+    /// How many versions there are, however many `versions` shows.
+    async fn version_count(&self, context: &Context<'_>) -> Result<i32, ApiError> {
+        let counts = &request_context(context)?.version_counts;
+        let count = counts.load_one(self.0.fork()).await?;
+        Ok(count.unwrap_or(self.0.version_number))
+    }
+
     /// Whether it is on the active path, which is what `Conversation.messages` lists.
     async fn active(&self) -> bool {
         self.0.active
@@ -79,6 +104,14 @@ impl Message {
     /// What it cost, as the provider says; null where it does not.
     async fn usage(&self) -> Option<TokenUsage> {
         self.0.usage.map(Into::into)
+    }
+
+    /// What its user said of it with `rateMessage`; null where they did not.
+    async fn feedback(&self) -> Option<Feedback> {
+        self.0.feedback.as_ref().map(|feedback| Feedback {
+            rating: feedback.rating.into(),
+            comment: feedback.comment.clone(),
+        })
     }
 
     /// The key that it was sent with, at most 255 characters: tells an optimistic message from
@@ -179,6 +212,21 @@ impl From<model::TokenUsage> for TokenUsage {
     }
 }
 
+/// What a user thinks of a message of the assistant.
+#[derive(SimpleObject)]
+pub struct Feedback {
+    rating: Rating,
+    /// In the user's words, at most 2,000 characters.
+    comment: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Enum)]
+#[graphql(remote = "model::Rating")]
+pub enum Rating {
+    Up,
+    Down,
+}
+
 pub struct MessageConnection {
     pub list: MessageList,
     pub page: Page<model::Message>,
@@ -218,7 +266,10 @@ impl MessageConnection {
 /// A message on the active path.
 #[derive(SimpleObject)]
 pub struct MessageEdge {
-    /// Good for `after` and `before` in the same conversation.
+    /// Good for `after` and `before` in the same conversation. It is a position on the active path:
+    /// when the path becomes another one, by an edit or the choice of a version, the cursors of
+    /// the messages that stay on it are as good as before, and that of one that went stands for
+    /// whatever is in its place now.
     cursor: String,
     node: Message,
 }

@@ -13,7 +13,7 @@ pub use admin::Admin;
 pub use api_key::{ApiKey, ApiKeyConnection, ApiKeyEdge, ApiKeyScope};
 pub use audit_event::{AuditEvent, AuditEventConnection};
 pub use conversation::{Conversation, ConversationConnection, ConversationEdge};
-pub use message::{Message, MessageConnection, MessageEdge};
+pub use message::{Message, MessageConnection, MessageEdge, Rating};
 pub use model::Model;
 pub use node::{Node, load_nodes};
 pub use user::{User, UserConnection};

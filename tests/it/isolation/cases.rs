@@ -257,6 +257,30 @@ fn mutations() -> Vec<Case> {
             Allowed("own"),
         ),
         case(
+            "editMessage",
+            "mutation($id: ID!) { editMessage(input: { messageId: $id, content: \"mine\" }) { *EditMessagePayload } }",
+            json!({ "id": "$edited" }),
+            NotFound,
+        ),
+        case(
+            "regenerateReply",
+            "mutation($id: ID!) { regenerateReply(input: { messageId: $id }) { *RegenerateReplyPayload } }",
+            json!({ "id": "$regenerated" }),
+            NotFound,
+        ),
+        case(
+            "selectVersion",
+            "mutation($id: ID!) { selectVersion(input: { messageId: $id }) { *SelectVersionPayload } }",
+            json!({ "id": "$question" }),
+            NotFound,
+        ),
+        case(
+            "rateMessage",
+            "mutation($id: ID!) { rateMessage(input: { messageId: $id, rating: UP, comment: \"mine\" }) { *RateMessagePayload } }",
+            json!({ "id": "$Message" }),
+            NotFound,
+        ),
+        case(
             "sendMessage",
             "mutation($id: ID!) { sendMessage(input: { conversationId: $id, content: \"mine\" }) { *SendMessagePayload } }",
             conversation.clone(),

@@ -56,16 +56,25 @@ impl Things {
         credentials
     }
 
-    /// A user's: a conversation with a reply in it, one whose reply is being written, and an API
+    /// A user's: conversations with a reply in each, one whose reply is being written, and an API
     /// key.
     pub async fn of(stage: &Stage, user: &str) -> Self {
         let owner = Credential::token(user);
         let mut names = BTreeMap::new();
         let mut running = None;
-        for conversation in ["$Conversation", "$running conversation"] {
+        for [conversation, question, message] in [
+            ["$Conversation", "$question", "$Message"],
+            ["$edited conversation", "$edited", "$answer to edited"],
+            [
+                "$regenerated conversation",
+                "$regenerated question",
+                "$regenerated",
+            ],
+            ["$running conversation", "$running question", "$running"],
+        ] {
             let document = "mutation($input: StartChatInput!) { startChat(input: $input) \
                 { conversation { id } userMessage { id } reply { id } } }";
-            let key = (conversation == "$Conversation").then_some(KEY);
+            let key = (message == "$Message").then_some(KEY);
             let input = json!({
                 "title": SECRET, "systemPrompt": SECRET, "message": SECRET, "idempotencyKey": key,
             });
@@ -77,15 +86,14 @@ impl Things {
             let reply = text(&started["reply"]["id"]);
             let writing = stage.replica.desk.next().await;
             writing.say(SECRET);
-            if key.is_none() {
-                names.insert("$running", reply);
+            if message == "$running" {
                 running = Some(writing);
-                continue;
+            } else {
+                writing.finish();
+                stage.finished(&owner, &reply).await;
             }
-            writing.finish();
-            stage.finished(&owner, &reply).await;
-            names.insert("$question", text(&started["userMessage"]["id"]));
-            names.insert("$Message", reply);
+            names.insert(question, text(&started["userMessage"]["id"]));
+            names.insert(message, reply);
         }
         let key = ReadKey::of(&owner, SECRET, stage).await;
         names.insert("$ApiKey", key.id);
@@ -132,7 +140,7 @@ impl Things {
         Self {
             key: key.credential,
             names,
-            _running: running.expect("the second"),
+            _running: running.expect("the last"),
         }
     }
 
