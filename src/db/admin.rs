@@ -1,9 +1,11 @@
 //! What an admin may see and do: users and sums, never what somebody wrote.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, QueryBuilder};
+use sqlx::QueryBuilder;
 
-use super::{AdminTx, DbError, User, Viewer, error::during, users::columns};
+use super::{
+    AdminTx, DbError, User, Viewer, error::during, statements::Connection, users::columns,
+};
 use crate::model::{Page, PageRequest, Slice, UserId};
 
 /// An admin: the key that opens a transaction on what admins may see. Made here alone, from a
@@ -32,7 +34,7 @@ impl Admin {
 
     /// Refuses one who was suspended or deleted since they signed in, and a key whose user their
     /// issuer's tokens call an admin no more: sockets live long.
-    pub(super) async fn check(&self, connection: &mut PgConnection) -> Result<(), DbError> {
+    pub(super) async fn check(&self, connection: &mut Connection) -> Result<(), DbError> {
         let stands: Option<bool> = sqlx::query_scalar(
             "select suspended_at is null and (is_admin or $2) from chat.users \
              where user_id = $1 and deleted_at is null",

@@ -1,10 +1,10 @@
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, Postgres, QueryBuilder};
+use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
-use super::{AdminTx, DbError, SystemTx, ViewerTx, error::during};
+use super::{AdminTx, DbError, SystemTx, ViewerTx, error::during, statements::Connection};
 use crate::{
     model::{
         AuditEvent, AuditEventId, AuditOutcome, AuditTarget, NewAuditEvent, Page, PageRequest,
@@ -40,7 +40,7 @@ impl Recorded {
 
     async fn record(
         &mut self,
-        connection: &mut PgConnection,
+        connection: &mut Connection,
         user_id: Option<UserId>,
         event: &NewAuditEvent,
     ) -> Result<(), DbError> {
@@ -189,7 +189,7 @@ impl SystemTx {
 }
 
 async fn insert(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     user_id: Option<UserId>,
     event: &NewAuditEvent,
 ) -> Result<(), DbError> {
@@ -234,7 +234,7 @@ impl Part {
 
 /// A page of what is in any of the parts, newest first. Each is read only as far as the page goes.
 async fn page(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     parts: &[Part],
     request: PageRequest<AuditEventKey>,
 ) -> Result<Page<AuditEvent>, DbError> {

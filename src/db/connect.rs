@@ -2,7 +2,7 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
-    PgConnection, PgPool,
+    Connection, PgConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::{sync::Semaphore, time::timeout};
@@ -11,6 +11,7 @@ use super::{
     Admin, AdminTx, DbError, SystemReason, SystemTx, Viewer, ViewerTx,
     error::during,
     migrate::{self, MigrateError},
+    statements::Pool,
     turns::{Turn, Turns},
 };
 use crate::model::UserId;
@@ -28,9 +29,9 @@ const OLDEST_SERVER: u32 = 15;
 #[derive(Clone, Debug)]
 pub struct Database {
     /// What requests wait for.
-    requests: PgPool,
+    requests: Pool,
     /// What replies are written through: their leases must not wait behind requests.
-    engine: PgPool,
+    engine: Pool,
     turns: Arc<Turns>,
     /// One fewer than the engine has connections: the last is for ticks, which renew leases.
     writers: Arc<Semaphore>,
@@ -62,32 +63,31 @@ pub enum DatabaseSetupError {
 
 impl Database {
     /// Connects, brings the schema up to date and makes sure that every role can be taken on.
+    /// `named_statements` off suits poolers in transaction mode.
     pub async fn connect(
         url: &SecretString,
         max_connections: u32,
         named_statements: bool,
     ) -> Result<Self, DatabaseSetupError> {
-        let options = connect_options(url, named_statements)?;
+        let options = connect_options(url)?;
         migrate::up(&options).await?;
+        let mut connection = migrate::open(&options).await?;
+        check_roles(&mut connection).await?;
+        connection.close().await.map_err(unreachable)?;
         let pool = |connections| {
-            PgPoolOptions::new()
+            let limits = PgPoolOptions::new()
                 .max_connections(connections)
-                .acquire_timeout(ACQUIRE_TIMEOUT)
+                .acquire_timeout(ACQUIRE_TIMEOUT);
+            Pool::new(limits, options.clone(), named_statements)
         };
         let engine = (max_connections / 3).clamp(2, 10);
         let requests = max_connections.saturating_sub(engine).max(1);
         let database = Self {
-            requests: pool(requests)
-                .connect_with(options.clone())
-                .await
-                .map_err(unreachable)?,
-            engine: pool(engine).connect_lazy_with(options),
+            requests: pool(requests),
+            engine: pool(engine),
             turns: Arc::new(Turns::of(requests)),
             writers: Arc::new(Semaphore::new(engine as usize - 1)),
         };
-        let mut connection = database.requests.acquire().await.map_err(unreachable)?;
-        check_roles(&mut connection).await?;
-        drop(connection);
         Ok(database)
     }
 
@@ -148,13 +148,15 @@ impl Database {
 
 /// Whether the login role may become each of the three: the last question it asks itself.
 pub(super) async fn check_roles(connection: &mut PgConnection) -> Result<(), DatabaseSetupError> {
+    let mut tx = connection.begin().await.map_err(unreachable)?;
     for role in ROLES {
         let (login, granted): (String, bool) = sqlx::query_as(
                 "select current_user::text, pg_has_role(current_user, $1, \
                  case when current_setting('server_version_num')::int >= 160000 then 'SET' else 'MEMBER' end)",
             )
             .bind(role)
-            .fetch_one(&mut *connection)
+            .persistent(false)
+            .fetch_one(&mut *tx)
             .await
             .map_err(unreachable)?;
         if !granted {
@@ -164,19 +166,11 @@ pub(super) async fn check_roles(connection: &mut PgConnection) -> Result<(), Dat
     Ok(())
 }
 
-/// Reads a URL of the settings. `named_statements` off suits poolers in transaction mode.
-pub(super) fn connect_options(
-    url: &SecretString,
-    named_statements: bool,
-) -> Result<PgConnectOptions, DatabaseSetupError> {
+/// Reads a URL of the settings.
+pub(super) fn connect_options(url: &SecretString) -> Result<PgConnectOptions, DatabaseSetupError> {
     let options = PgConnectOptions::from_str(url.expose_secret())
-        .map_err(|error| DatabaseSetupError::Url(one_line(&error)))?
-        .application_name("loquat");
-    Ok(if named_statements {
-        options
-    } else {
-        options.statement_cache_capacity(0)
-    })
+        .map_err(|error| DatabaseSetupError::Url(one_line(&error)))?;
+    Ok(options.application_name("loquat"))
 }
 
 pub(super) fn check_version(version_num: i32) -> Result<(), DatabaseSetupError> {

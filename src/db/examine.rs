@@ -1,6 +1,7 @@
 //! A look at a database that changes nothing in it.
 
 use secrecy::SecretString;
+use sqlx::Connection;
 
 use super::{
     connect::{DatabaseSetupError, ROLES, check_roles, connect_options, unreachable},
@@ -20,18 +21,21 @@ pub struct DatabaseReport {
 
 /// Finds what would keep the server from starting on this database.
 pub async fn examine(url: &SecretString) -> Result<DatabaseReport, DatabaseSetupError> {
-    let mut connection = migrate::open(&connect_options(url, false)?).await?;
+    let mut connection = migrate::open(&connect_options(url)?).await?;
     let migrations = migrate::status(&mut connection).await?;
+    let rights = Rights::of(&mut connection).await.map_err(unreachable)?;
+    let mut tx = connection.begin().await.map_err(unreachable)?;
     let (version, has_roles): (String, bool) = sqlx::query_as(
         "select split_part(current_setting('server_version'), ' ', 1), \
          (select count(*) = $1 from pg_roles where rolname = any ($2))",
     )
     .bind(ROLES.len() as i64)
     .bind(ROLES)
-    .fetch_one(&mut connection)
+    .persistent(false)
+    .fetch_one(&mut *tx)
     .await
     .map_err(unreachable)?;
-    let rights = Rights::of(&mut connection).await.map_err(unreachable)?;
+    tx.rollback().await.map_err(unreachable)?;
     if has_roles {
         check_roles(&mut connection).await?;
     }

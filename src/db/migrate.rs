@@ -1,14 +1,14 @@
 //! The schema's versions. Migrations run as the login role, one process at a time; everything
 //! else runs as one of the three roles that they make.
+//!
+//! Invariant: every statement stands in a transaction, and so does the lock, and none finds a name
+//! taken. A pooler in transaction mode may answer what stands outside of a transaction on any of its
+//! connections, even the two messages that one statement takes.
 
 use std::time::Duration;
 
 use secrecy::SecretString;
-use sqlx::{
-    Connection, PgConnection,
-    migrate::{Migrate, Migrator},
-    postgres::PgConnectOptions,
-};
+use sqlx::{Connection, PgConnection, migrate::Migrator, postgres::PgConnectOptions};
 use tokio::time::timeout;
 
 use super::connect::{DatabaseSetupError, check_version, connect_options, one_line, unreachable};
@@ -57,20 +57,44 @@ pub(super) async fn up(options: &PgConnectOptions) -> Result<usize, DatabaseSetu
     if missing == 0 {
         return Ok(0);
     }
-    match migrator().run(&mut connection).await {
+    match run(&mut connection, Direction::Up).await {
         Ok(()) => Ok(missing),
         Err(error) => Err(explain(&mut connection, error).await.into()),
     }
 }
 
+enum Direction {
+    Up,
+    DownTo(i64),
+}
+
+/// All of it or nothing, one process at a time.
+async fn run(
+    connection: &mut PgConnection,
+    direction: Direction,
+) -> Result<(), sqlx::migrate::MigrateError> {
+    let mut tx = connection.begin().await?;
+    // The migrator names its statements, and a pooler's connection may hold those of others.
+    sqlx::raw_sql(
+        "deallocate all; select pg_advisory_xact_lock(hashtextextended('loquat migrations', 0))",
+    )
+    .execute(&mut *tx)
+    .await?;
+    match direction {
+        Direction::Up => migrator().run(&mut *tx).await?,
+        Direction::DownTo(version) => migrator().undo(&mut *tx, version).await?,
+    }
+    Ok(tx.commit().await?)
+}
+
 /// Applies what is missing, for the command line.
 pub async fn run_up(url: &SecretString) -> Result<usize, DatabaseSetupError> {
-    up(&connect_options(url, false)?).await
+    up(&connect_options(url)?).await
 }
 
 /// Undoes the newest `count` migrations. Returns how many there were to undo.
 pub async fn run_down(url: &SecretString, count: usize) -> Result<usize, DatabaseSetupError> {
-    let mut connection = open(&connect_options(url, false)?).await?;
+    let mut connection = open(&connect_options(url)?).await?;
     let applied: Vec<i64> = status(&mut connection)
         .await?
         .into_iter()
@@ -85,7 +109,7 @@ pub async fn run_down(url: &SecretString, count: usize) -> Result<usize, Databas
         .len()
         .checked_sub(undone + 1)
         .map_or(0, |index| applied[index]);
-    match migrator().undo(&mut connection, target).await {
+    match run(&mut connection, Direction::DownTo(target)).await {
         Ok(()) => Ok(undone),
         Err(error) => Err(explain(&mut connection, error).await.into()),
     }
@@ -93,7 +117,7 @@ pub async fn run_down(url: &SecretString, count: usize) -> Result<usize, Databas
 
 /// Every migration of this program, oldest first.
 pub async fn run_status(url: &SecretString) -> Result<Vec<MigrationStatus>, DatabaseSetupError> {
-    let mut connection = open(&connect_options(url, false)?).await?;
+    let mut connection = open(&connect_options(url)?).await?;
     status(&mut connection).await
 }
 
@@ -101,6 +125,7 @@ fn migrator() -> Migrator {
     let mut migrator = sqlx::migrate!();
     migrator.create_schema(SCHEMA);
     migrator.dangerous_set_table_name(TABLE);
+    migrator.set_locking(false);
     migrator
 }
 
@@ -114,10 +139,13 @@ pub(super) async fn open(options: &PgConnectOptions) -> Result<PgConnection, Dat
             ))
         })?
         .map_err(unreachable)?;
+    let mut tx = connection.begin().await.map_err(unreachable)?;
     let version: i32 = sqlx::query_scalar("select current_setting('server_version_num')::int")
-        .fetch_one(&mut connection)
+        .persistent(false)
+        .fetch_one(&mut *tx)
         .await
         .map_err(unreachable)?;
+    tx.rollback().await.map_err(unreachable)?;
     check_version(version)?;
     Ok(connection)
 }
@@ -157,30 +185,35 @@ pub(super) async fn status(
 
 /// Version and checksum of each migration that the database has.
 async fn applied(connection: &mut PgConnection) -> Result<Vec<(i64, Vec<u8>)>, DatabaseSetupError> {
+    let mut tx = connection.begin().await.map_err(unreachable)?;
     // The catalogue, since `to_regclass` fails where the schema may not be used.
     let exists: bool = sqlx::query_scalar(
         "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace \
          where n.nspname || '.' || c.relname = $1)",
     )
     .bind(TABLE)
-    .fetch_one(&mut *connection)
+    .persistent(false)
+    .fetch_one(&mut *tx)
     .await
     .map_err(unreachable)?;
     if !exists {
         return Ok(Vec::new());
     }
+    let login = sqlx::query_scalar("select current_user::text")
+        .persistent(false)
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(unreachable)?;
     let read = sqlx::query_as(
         "select version, checksum from chat.migrations where success order by version",
     )
-    .fetch_all(&mut *connection)
+    .persistent(false)
+    .fetch_all(&mut *tx)
     .await;
     match read {
         Ok(rows) => Ok(rows),
         Err(error) if is_refusal(&error) => Err(DatabaseSetupError::RoleNotGranted {
-            login: sqlx::query_scalar("select current_user::text")
-                .fetch_one(connection)
-                .await
-                .map_err(unreachable)?,
+            login,
             role: "loquat_system",
         }),
         Err(error) => Err(MigrateError::Failed(one_line(&error)).into()),
@@ -199,8 +232,6 @@ async fn explain(
     connection: &mut PgConnection,
     error: sqlx::migrate::MigrateError,
 ) -> MigrateError {
-    // The migrator keeps its lock when it fails; the connection ends soon, and the lock with it.
-    let _ = connection.unlock().await;
     let source = match &error {
         sqlx::migrate::MigrateError::Execute(source)
         | sqlx::migrate::MigrateError::ExecuteMigration(source, _) => source,
@@ -240,12 +271,14 @@ pub(super) struct Rights {
 
 impl Rights {
     pub async fn of(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
+        let mut tx = connection.begin().await?;
         let (login, database, creates_roles, creates_schemas) = sqlx::query_as(
             "select current_user::text, current_database()::text, \
              (select rolcreaterole or rolsuper from pg_roles where rolname = current_user), \
              has_database_privilege(current_database(), 'CREATE')",
         )
-        .fetch_one(connection)
+        .persistent(false)
+        .fetch_one(&mut *tx)
         .await?;
         Ok(Self {
             login,

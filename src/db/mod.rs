@@ -24,6 +24,7 @@ pub mod migrate;
 mod progress;
 mod replies;
 mod runs;
+mod statements;
 mod tombstones;
 mod transaction;
 mod turns;

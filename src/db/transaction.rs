@@ -1,9 +1,13 @@
 //! The three kinds of transaction. Each begins with one message that opens it, takes on its role
 //! and names its user, so that no statement can come before.
 
-use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction};
-
-use super::{Admin, DbError, Viewer, audit_log::Recorded, error::during, turns::Turn};
+use super::{
+    Admin, DbError, Viewer,
+    audit_log::Recorded,
+    error::during,
+    statements::{Pool, Tx},
+    turns::Turn,
+};
 
 /// How long one statement may take, in milliseconds. No transaction waits for a person or a
 /// model, so a statement that takes longer is stuck.
@@ -15,7 +19,7 @@ const IDLE_TIMEOUT_MS: u32 = 4_000;
 
 /// A transaction that sees one user's rows and no others. Rolled back unless committed.
 pub struct ViewerTx {
-    pub(super) tx: Transaction<'static, Postgres>,
+    pub(super) tx: Tx,
     pub(super) viewer: Viewer,
     pub(super) recorded: Recorded,
     /// Given back when the transaction ends.
@@ -24,7 +28,7 @@ pub struct ViewerTx {
 
 /// A transaction on what admins may see of users: nothing that they wrote.
 pub struct AdminTx {
-    pub(super) tx: Transaction<'static, Postgres>,
+    pub(super) tx: Tx,
     pub(super) admin: Admin,
     pub(super) recorded: Recorded,
     /// Given back when the transaction ends.
@@ -33,7 +37,7 @@ pub struct AdminTx {
 
 /// A transaction across users, on only the tables and columns that its role may touch.
 pub struct SystemTx {
-    pub(super) tx: Transaction<'static, Postgres>,
+    pub(super) tx: Tx,
     pub(super) recorded: Recorded,
 }
 
@@ -61,7 +65,7 @@ pub enum SystemReason {
 }
 
 impl ViewerTx {
-    pub(super) async fn begin(pool: &PgPool, viewer: &Viewer, turn: Turn) -> Result<Self, DbError> {
+    pub(super) async fn begin(pool: &Pool, viewer: &Viewer, turn: Turn) -> Result<Self, DbError> {
         // The second lock on the scopes of API keys: whatever a resolver forgets, PostgreSQL refuses.
         let mode = if viewer.access().write {
             "read write"
@@ -77,7 +81,8 @@ impl ViewerTx {
             viewer.user_id(),
             viewer.claims_hex(),
         );
-        let tx = begin(pool, statement)
+        let tx = pool
+            .begin(statement)
             .await
             .map_err(during("begin a viewer's transaction"))?;
         Ok(Self {
@@ -97,14 +102,15 @@ impl ViewerTx {
 }
 
 impl AdminTx {
-    pub(super) async fn begin(pool: &PgPool, admin: &Admin, turn: Turn) -> Result<Self, DbError> {
+    pub(super) async fn begin(pool: &Pool, admin: &Admin, turn: Turn) -> Result<Self, DbError> {
         let statement = format!(
             "begin; set local role loquat_admin; set local statement_timeout = {STATEMENT_TIMEOUT_MS}; \
              set local idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS}; \
              select set_config('loquat.user_id', '{}', true), set_config('request.jwt.claims', '', true)",
             admin.user_id(),
         );
-        let tx = begin(pool, statement)
+        let tx = pool
+            .begin(statement)
             .await
             .map_err(during("begin an admin's transaction"))?;
         Ok(Self {
@@ -124,14 +130,15 @@ impl AdminTx {
 }
 
 impl SystemTx {
-    pub(super) async fn begin(pool: &PgPool, reason: SystemReason) -> Result<Self, DbError> {
+    pub(super) async fn begin(pool: &Pool, reason: SystemReason) -> Result<Self, DbError> {
         tracing::trace!(system.reason = ?reason, "a system transaction begins");
         let statement = format!(
             "begin; set local role loquat_system; set local statement_timeout = {STATEMENT_TIMEOUT_MS}; \
              set local idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS}; \
              select set_config('loquat.user_id', '', true), set_config('request.jwt.claims', '', true)"
         );
-        let tx = begin(pool, statement)
+        let tx = pool
+            .begin(statement)
             .await
             .map_err(during("begin a system transaction"))?;
         Ok(Self {
@@ -146,18 +153,4 @@ impl SystemTx {
         self.recorded.log();
         Ok(())
     }
-}
-
-/// Begins on a task of its own. Were the caller's future dropped in the middle of `begin_with`,
-/// the connection would go back to the pool inside the open transaction, and its next user would
-/// run as this viewer. So the begin always runs to its end, and a transaction that nobody waits
-/// for any more is dropped whole, which rolls it back.
-async fn begin(
-    pool: &PgPool,
-    statement: String,
-) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    let pool = pool.clone();
-    tokio::spawn(async move { pool.begin_with(AssertSqlSafe(statement)).await })
-        .await
-        .unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }

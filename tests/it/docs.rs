@@ -29,7 +29,7 @@ const NO_KEYS: &str = "could not fetch the key set of the issuer";
 
 /// The pages on where servers stand, held by `tests/it/deploy/`. Whose tokens are believed is said
 /// elsewhere.
-const DEPLOYMENT: [&str; 1] = ["proxies.md"];
+const DEPLOYMENT: [&str; 2] = ["pgbouncer.md", "proxies.md"];
 
 #[test]
 fn every_page_has_its_recipe_and_is_linked() {

@@ -92,7 +92,7 @@ impl Load {
         let stored: Vec<(String, String, String, i64)> = sqlx::query_as(
             "select q.content, r.content, r.status, count(*) over (partition by q.content) \
              from chat.messages q join chat.messages r on r.parent_id = q.id and r.user_id = q.user_id \
-             where q.role = 'USER'",
+             where q.role = 'USER' and q.content like 'user-%'",
         )
         .fetch_all(&mut test.superuser().await)
         .await

@@ -3,5 +3,6 @@
 
 mod installed;
 mod load;
+mod pgbouncer;
 mod proxies;
 mod proxy;

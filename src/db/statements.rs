@@ -1,0 +1,162 @@
+//! The pool, and how statements are sent through its connections.
+//!
+//! PostgreSQL keeps named statements for a connection, so that it parses each but once. A pooler in
+//! transaction mode hands connections around, and a name that one client gave is nothing or
+//! something else to the next: through it every statement goes unnamed. Switching the library's cache
+//! off does not do that: it goes on to name statements, and forgets the names.
+
+use std::ops::{Deref, DerefMut};
+
+use futures_util::{future::BoxFuture, stream::BoxStream};
+use sqlx::{
+    AssertSqlSafe, Either, Execute, Executor, PgPool, PgTransaction, Postgres, SqlStr,
+    error::BoxDynError,
+    postgres::{
+        PgArguments, PgConnectOptions, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo,
+    },
+};
+
+#[derive(Clone, Debug)]
+pub(super) struct Pool {
+    pool: PgPool,
+    named_statements: bool,
+}
+
+impl Pool {
+    pub fn new(
+        options: PgPoolOptions,
+        connect_options: PgConnectOptions,
+        named_statements: bool,
+    ) -> Self {
+        Self {
+            pool: options.connect_lazy_with(connect_options),
+            named_statements,
+        }
+    }
+
+    /// Begins with this message, on a task of its own. Were the caller's future dropped in the
+    /// middle of `begin_with`, the connection would go back to the pool inside the open
+    /// transaction, and its next user would run as this viewer. So the begin always runs to its end,
+    /// and a transaction that nobody waits for any more is dropped whole, which rolls it back.
+    pub async fn begin(&self, statement: String) -> Result<Tx, sqlx::Error> {
+        let pool = self.pool.clone();
+        let begun = tokio::spawn(async move { pool.begin_with(AssertSqlSafe(statement)).await });
+        Ok(Tx(Connection {
+            tx: begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))?,
+            named_statements: self.named_statements,
+        }))
+    }
+
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// An open transaction. Rolled back unless committed.
+pub(super) struct Tx(Connection);
+
+impl Tx {
+    pub async fn commit(self) -> Result<(), sqlx::Error> {
+        self.0.tx.commit().await
+    }
+}
+
+impl Deref for Tx {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.0
+    }
+}
+
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.0
+    }
+}
+
+/// What the statements of a transaction are sent through.
+#[derive(Debug)]
+pub(super) struct Connection {
+    tx: PgTransaction<'static>,
+    named_statements: bool,
+}
+
+impl<'c> Executor<'c> for &'c mut Connection {
+    type Database = Postgres;
+
+    fn fetch_many<'e, 'q: 'e, E>(
+        self,
+        query: E,
+    ) -> BoxStream<'e, Result<Either<PgQueryResult, PgRow>, sqlx::Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let query = Sent {
+            query,
+            named: self.named_statements,
+        };
+        self.tx.fetch_many(query)
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(
+        self,
+        query: E,
+    ) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let query = Sent {
+            query,
+            named: self.named_statements,
+        };
+        self.tx.fetch_optional(query)
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [PgTypeInfo],
+    ) -> BoxFuture<'e, Result<PgStatement, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        self.tx.prepare_with(sql, parameters)
+    }
+
+    fn describe<'e>(
+        self,
+        sql: SqlStr,
+    ) -> BoxFuture<'e, Result<sqlx::Describe<Postgres>, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        self.tx.describe(sql)
+    }
+}
+
+/// A query, and whether its statement may have a name.
+struct Sent<E> {
+    query: E,
+    named: bool,
+}
+
+impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Sent<E> {
+    fn sql(self) -> SqlStr {
+        self.query.sql()
+    }
+
+    fn statement(&self) -> Option<&PgStatement> {
+        self.query.statement()
+    }
+
+    fn take_arguments(&mut self) -> Result<Option<PgArguments>, BoxDynError> {
+        self.query.take_arguments()
+    }
+
+    fn persistent(&self) -> bool {
+        self.named && self.query.persistent()
+    }
+}
