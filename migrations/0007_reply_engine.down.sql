@@ -28,5 +28,6 @@ create index messages_by_parent on chat.messages (user_id, conversation_id, pare
 drop index chat.conversations_by_list_revision;
 alter table chat.conversations
   drop column path_revision,
+  drop column path_length,
   drop column list_revision,
   drop column title_settled;

@@ -4,11 +4,16 @@
 alter table chat.conversations
   -- The revision at which the active path last changed other than at its end.
   add column path_revision bigint not null default 0,
+  -- How many messages the active path has: the positions on it are all those below. An index that has
+  -- lost many entries keeps them for a while, and nobody reads beyond the end to find it.
+  add column path_length int not null default 0,
   -- The revision of its user's list at which the conversation last changed.
   add column list_revision bigint not null default 0,
   -- Whether its title, or that it has none, is somebody's word: then no model titles it.
   add column title_settled boolean not null default false;
-update chat.conversations set title_settled = true where title is not null;
+update chat.conversations c set title_settled = title is not null,
+  path_length = (select count(*) from chat.messages m
+    where m.user_id = c.user_id and m.conversation_id = c.id and m.active);
 create index conversations_by_list_revision on chat.conversations (user_id, list_revision);
 
 -- Grows with every change in the user's list of conversations.

@@ -111,9 +111,8 @@ impl Chat {
             tx.retire_keys(id, false).await?;
             tx.delete_messages(id).await?;
             let greeting = chat.insert_greeting(&mut tx, &conversation).await?;
-            let stored_at = greeting.map(|greeting| greeting.created_at);
             let conversation = tx
-                .touch_conversation(id, PathChange::Rewritten(stored_at))
+                .touch_conversation(id, PathChange::rewritten(greeting.as_ref()))
                 .await?
                 .ok_or(ChatError::NotFound("conversation"))?;
             tx.commit().await?;

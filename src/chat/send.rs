@@ -94,10 +94,7 @@ impl Chat {
             )
             .await?;
         let conversation = tx
-            .touch_conversation(
-                conversation.id,
-                PathChange::Appended(exchange.reply.created_at),
-            )
+            .touch_conversation(conversation.id, PathChange::appended(&exchange.reply))
             .await?
             .ok_or(ChatError::NotFound("conversation"))?;
         if let Some(key) = key {

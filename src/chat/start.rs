@@ -110,7 +110,7 @@ impl Chat {
         let last = exchange.as_ref().map(|exchange| &exchange.reply);
         if let Some(last) = last.or(greeting.as_ref()) {
             conversation = tx
-                .touch_conversation(conversation.id, PathChange::Appended(last.created_at))
+                .touch_conversation(conversation.id, PathChange::appended(last))
                 .await?
                 .ok_or(ChatError::NotFound("conversation"))?;
         }

@@ -162,7 +162,7 @@ impl Chat {
         let conversation = tx
             .touch_conversation(
                 conversation.id,
-                PathChange::Rewritten(Some(exchange.reply.created_at)),
+                PathChange::rewritten(Some(&exchange.reply)),
             )
             .await?
             .ok_or(ChatError::NotFound("message"))?;
@@ -234,10 +234,7 @@ impl Chat {
             .await?;
         let run = self.replies.prepare(viewer, &mut tx, &reply).await?;
         let conversation = tx
-            .touch_conversation(
-                conversation.id,
-                PathChange::Rewritten(Some(reply.created_at)),
-            )
+            .touch_conversation(conversation.id, PathChange::rewritten(Some(&reply)))
             .await?
             .ok_or(ChatError::NotFound("message"))?;
         if let Some(key) = key {
@@ -289,10 +286,10 @@ impl Chat {
         if message.active {
             return Ok(conversation);
         }
-        tx.select_path(&message, conversation.revision + 1).await?;
+        let length = tx.select_path(&message, &conversation).await?;
         // No message was stored: the conversation stays where it is in the list.
         let conversation = tx
-            .touch_conversation(conversation.id, PathChange::Rewritten(None))
+            .touch_conversation(conversation.id, PathChange::Rewritten { at: None, length })
             .await?
             .ok_or(ChatError::NotFound("message"))?;
         tx.commit().await?;
@@ -320,7 +317,7 @@ async fn new_version(
 ) -> Result<Place, ChatError> {
     refuse_if_busy(tx, conversation).await?;
     let count = tx.version_count(message).await?;
-    tx.branch_at(message, conversation.revision + 1).await?;
+    tx.branch_at(message, conversation).await?;
     Ok(Place::beside(message, count))
 }
 

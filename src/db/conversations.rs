@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::{DbError, ViewerTx, error::during};
 use crate::model::{
     Conversation, ConversationFilter, ConversationId, ConversationOrder, ConversationOrderField,
-    Direction, MessageId, Page, PageRequest, Slice,
+    Direction, Message, MessageId, Page, PageRequest, Slice,
 };
 
 /// Where a conversation stands in a list: the time that the list is ordered by, then its id.
@@ -31,7 +31,7 @@ pub struct ConversationChanges {
 
 macro_rules! columns {
     () => {
-        "id, title, model, archived, pinned, revision, path_revision, list_revision, \
+        "id, title, model, archived, pinned, revision, path_revision, path_length, list_revision, \
          created_at, updated_at, last_active_at"
     };
 }
@@ -41,10 +41,31 @@ macro_rules! columns {
 pub enum PathChange {
     /// None comes and none goes, though one of them or the conversation itself may change.
     None,
-    /// Messages were stored at its end, the last one at this time.
-    Appended(DateTime<Utc>),
-    /// It is another one; the last message that was stored for it, if any, was stored then.
-    Rewritten(Option<DateTime<Utc>>),
+    /// Messages were stored at its end, the last one at this time, and it is so long now.
+    Appended { at: DateTime<Utc>, length: i32 },
+    /// It is another one, so long; the last message that was stored for it, if any, was stored then.
+    Rewritten {
+        at: Option<DateTime<Utc>>,
+        length: i32,
+    },
+}
+
+impl PathChange {
+    /// Messages were stored at its end, this one last.
+    pub fn appended(last: &Message) -> Self {
+        Self::Appended {
+            at: last.created_at,
+            length: last.position + 1,
+        }
+    }
+
+    /// It is another one, for which messages were stored, this one last. `None`: it is empty.
+    pub fn rewritten(last: Option<&Message>) -> Self {
+        Self::Rewritten {
+            at: last.map(|last| last.created_at),
+            length: last.map_or(0, |last| last.position + 1),
+        }
+    }
 }
 
 /// The conversation with the id $2, locked. Its lock comes before that of its user's list, always.
@@ -222,10 +243,10 @@ impl ViewerTx {
         id: ConversationId,
         change: PathChange,
     ) -> Result<Option<Conversation>, DbError> {
-        let (active_at, rewritten) = match change {
-            PathChange::None => (None, false),
-            PathChange::Appended(at) => (Some(at), false),
-            PathChange::Rewritten(at) => (at, true),
+        let (active_at, length, rewritten) = match change {
+            PathChange::None => (None, None, false),
+            PathChange::Appended { at, length } => (Some(at), Some(length), false),
+            PathChange::Rewritten { at, length } => (at, Some(length), true),
         };
         let row: Option<ConversationRow> = sqlx::query_as(concat!(
             "with ",
@@ -234,6 +255,7 @@ impl ViewerTx {
             next_list_revision!("locked"),
             " update chat.conversations set revision = revision + 1, list_revision = list.next, \
                path_revision = case when $4 then revision + 1 else path_revision end, \
+               path_length = coalesce($5, path_length), \
                updated_at = greatest(updated_at, clock_timestamp()), \
                last_active_at = coalesce($3, last_active_at) \
              from list where user_id = $1 and id = $2 returning ",
@@ -243,6 +265,7 @@ impl ViewerTx {
         .bind(id.uuid())
         .bind(active_at)
         .bind(rewritten)
+        .bind(length)
         .fetch_optional(&mut *self.tx)
         .await
         .map_err(during("touch a conversation"))?;
@@ -355,6 +378,7 @@ struct ConversationRow {
     pinned: bool,
     revision: i64,
     path_revision: i64,
+    path_length: i32,
     list_revision: i64,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -371,6 +395,7 @@ impl From<ConversationRow> for Conversation {
             pinned: row.pinned,
             revision: row.revision,
             path_revision: row.path_revision,
+            path_length: row.path_length,
             list_revision: row.list_revision,
             created_at: row.created_at,
             updated_at: row.updated_at,

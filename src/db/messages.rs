@@ -58,15 +58,18 @@ macro_rules! message_columns {
 pub(super) use message_columns;
 
 /// Pages whose texts are known to be few enough before one of them is read.
+///
+/// Positions have no gaps, so a page is a range of them that is known from both ends. A range with an
+/// open end would run over all that the index still holds of a path that was longer before.
 macro_rules! bounded_pages {
-    ($direction:literal) => {
+    ($range:literal, $direction:literal) => {
         concat!(
             "with page as materialized (\
-               select m.* from unnest($2::uuid[]) as asked (id) cross join lateral (\
+               select m.* from chat.conversations c cross join lateral (\
                  select * from chat.messages \
-                 where user_id = $1 and conversation_id = asked.id and active \
-                   and position > $3 and position < $4 \
-                 order by position ", $direction, " limit $5) m), \
+                 where user_id = $1 and conversation_id = c.id and active and ", $range,
+                 " order by position ", $direction, " limit $5) m \
+               where c.user_id = $1 and c.id = any($2)), \
              size as materialized (select coalesce(sum(octet_length(content)), 0) as bytes from page) \
              select ",
             message_columns!("case when size.bytes <= $6 then m.content end"),
@@ -147,10 +150,10 @@ impl ViewerTx {
         let statement = concat!(
             "select ",
             message_columns!(),
-            " from unnest($2::uuid[]) as asked (id) cross join lateral (\
-               select * from chat.messages \
-               where user_id = $1 and conversation_id = asked.id and active \
-               order by position desc limit 1) m"
+            " from chat.conversations c join chat.messages m \
+               on m.user_id = $1 and m.conversation_id = c.id and m.active \
+                 and m.position = c.path_length - 1 \
+             where c.user_id = $1 and c.id = any($2)"
         );
         self.read_messages("load last messages", statement, uuids(conversations))
             .await
@@ -183,8 +186,21 @@ impl ViewerTx {
         most_bytes: usize,
     ) -> Result<Option<Vec<PathPage>>, DbError> {
         let (limit, statement) = match request.slice {
-            Slice::First(limit) => (limit, bounded_pages!("asc")),
-            Slice::Last(limit) => (limit, bounded_pages!("desc")),
+            Slice::First(limit) => (
+                limit,
+                bounded_pages!(
+                    "position > $3 and position < least($4, $3::bigint + 1 + $5)",
+                    "asc"
+                ),
+            ),
+            Slice::Last(limit) => (
+                limit,
+                bounded_pages!(
+                    "position > $3 and position < least($4, c.path_length) \
+                     and position >= least($4, c.path_length) - $5",
+                    "desc"
+                ),
+            ),
         };
         let rows: Vec<MessageRow> = sqlx::query_as(statement)
             .bind(self.viewer.user_id().uuid())
@@ -226,14 +242,14 @@ impl ViewerTx {
         Ok(Some(pages.collect()))
     }
 
-    /// How many messages each active path has; a conversation without any is left out.
+    /// How many messages each active path has; an empty one is left out.
     pub async fn count_paths(
         &mut self,
         conversations: &[ConversationId],
     ) -> Result<Vec<(ConversationId, i64)>, DbError> {
         let rows: Vec<(Uuid, i64)> = sqlx::query_as(
-            "select conversation_id, count(*) from chat.messages \
-             where user_id = $1 and conversation_id = any($2) and active group by conversation_id",
+            "select id, path_length::bigint from chat.conversations \
+             where user_id = $1 and id = any($2) and path_length > 0",
         )
         .bind(self.viewer.user_id().uuid())
         .bind(uuids(conversations))

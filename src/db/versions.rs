@@ -15,7 +15,7 @@ use super::{
     error::during,
     messages::{MessageRow, message_columns},
 };
-use crate::model::{ConversationId, Feedback, Fork, Message, MessageId};
+use crate::model::{Conversation, ConversationId, Feedback, Fork, Message, MessageId};
 
 /// How many alternatives are told at most.
 pub const MOST_VERSIONS: usize = 50;
@@ -158,24 +158,36 @@ impl ViewerTx {
     /// Makes the path that leads to the place of `message` the active one, and ends it there, so
     /// that another alternative to it can be stored. The conversation is locked, and touched
     /// afterwards.
-    pub async fn branch_at(&mut self, message: &Message, revision: i64) -> Result<(), DbError> {
-        self.leave_path(message, revision).await?;
+    pub async fn branch_at(
+        &mut self,
+        message: &Message,
+        conversation: &Conversation,
+    ) -> Result<(), DbError> {
+        self.leave_path(message, conversation).await?;
         if !message.active {
-            self.take_path(message, revision, false).await?;
+            self.take_path(message, conversation, false).await?;
         }
         Ok(())
     }
 
     /// Makes the path that leads to `message`, and goes on as it last did, the active one. The
-    /// conversation is locked, and touched afterwards.
-    pub async fn select_path(&mut self, message: &Message, revision: i64) -> Result<(), DbError> {
-        self.leave_path(message, revision).await?;
-        self.take_path(message, revision, true).await
+    /// conversation is locked, and touched afterwards. How long the path is then.
+    pub async fn select_path(
+        &mut self,
+        message: &Message,
+        conversation: &Conversation,
+    ) -> Result<i32, DbError> {
+        self.leave_path(message, conversation).await?;
+        self.take_path(message, conversation, true).await
     }
 
     /// Takes from the active path what does not lead to the place of `message`, and prefers no
     /// alternative any more to it and to those before it that are not active.
-    async fn leave_path(&mut self, message: &Message, revision: i64) -> Result<(), DbError> {
+    async fn leave_path(
+        &mut self,
+        message: &Message,
+        conversation: &Conversation,
+    ) -> Result<(), DbError> {
         // A message may be both on the path and an alternative that is outdone, and one statement
         // changes a row but once.
         sqlx::query(concat!(
@@ -184,7 +196,7 @@ impl ViewerTx {
             ", found (id, outdone) as (\
                select m.id, false from (select min(position) as position from up) as parting \
                  join chat.messages m on m.user_id = $1 and m.conversation_id = $2 \
-                   and m.active and m.position >= parting.position \
+                   and m.active and m.position >= parting.position and m.position < $5 \
                union all select m.id, true from up join chat.messages m on m.user_id = $1 \
                  and m.conversation_id = $2 and m.parent_id = up.parent_id and m.preferred \
                union all select m.id, true from up join chat.messages m on m.user_id = $1 \
@@ -199,7 +211,8 @@ impl ViewerTx {
         .bind(self.viewer.user_id().uuid())
         .bind(message.conversation_id.uuid())
         .bind(message.id.uuid())
-        .bind(revision)
+        .bind(conversation.revision + 1)
+        .bind(conversation.path_length)
         .execute(&mut *self.tx)
         .await
         .map_err(during("leave a path"))?;
@@ -212,10 +225,10 @@ impl ViewerTx {
     async fn take_path(
         &mut self,
         message: &Message,
-        revision: i64,
+        conversation: &Conversation,
         and_on: bool,
-    ) -> Result<(), DbError> {
-        sqlx::query(concat!(
+    ) -> Result<i32, DbError> {
+        sqlx::query_scalar(concat!(
             "with ",
             way_up!(),
             ", down (id) as (\
@@ -223,19 +236,20 @@ impl ViewerTx {
                union all \
                select m.id from down join chat.messages m on m.user_id = $1 \
                  and m.conversation_id = $2 and m.parent_id = down.id and m.preferred), \
-             taken (id) as (select id from up where id <> $3 union all select id from down) \
-             update chat.messages m set active = true, preferred = true, revision = $4 \
-             from taken where m.user_id = $1 and m.id = taken.id"
+             way (id) as (select id from up where id <> $3 union all select id from down), \
+             taken as (\
+               update chat.messages m set active = true, preferred = true, revision = $4 \
+               from way where m.user_id = $1 and m.id = way.id returning m.position) \
+             select coalesce(max(position) + 1, 0) from taken"
         ))
         .bind(self.viewer.user_id().uuid())
         .bind(message.conversation_id.uuid())
         .bind(message.id.uuid())
-        .bind(revision)
+        .bind(conversation.revision + 1)
         .bind(and_on)
-        .execute(&mut *self.tx)
+        .fetch_one(&mut *self.tx)
         .await
-        .map_err(during("take a path"))?;
-        Ok(())
+        .map_err(during("take a path"))
     }
 
     /// `None` takes the feedback back. The conversation has been touched, and has this revision.

@@ -16,6 +16,8 @@ pub struct Conversation {
     pub revision: i64,
     /// The revision at which the active path last changed other than at its end.
     pub path_revision: i64,
+    /// How many messages the active path has.
+    pub path_length: i32,
     /// The revision of its user's list at which it last changed.
     pub list_revision: i64,
     pub created_at: DateTime<Utc>,

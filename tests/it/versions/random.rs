@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use loquat::{
     config::ChatSettings,
     db::Viewer,
-    model::{ConversationId, MessageId},
+    model::{Conversation, ConversationId, MessageId},
 };
 use proptest::{
     collection::vec,
@@ -198,13 +198,13 @@ impl Place<'_> {
         (rows.collect(), revisions)
     }
 
-    async fn revision(&self) -> i64 {
+    async fn now(&self) -> Conversation {
         let found = self
             .replica
             .chat
             .conversations(self.viewer, &[self.conversation])
             .await;
-        found.expect("conversations")[0].revision
+        found.expect("conversations").remove(0)
     }
 
     async fn check(&self, steps: &[Step]) -> Result<(), TestCaseError> {
@@ -214,10 +214,12 @@ impl Place<'_> {
         }
         for step in steps {
             let before = self.rows().await;
-            let revision = self.revision().await;
+            let revision = self.now().await.revision;
             self.take(*step, &mut tree).await;
             let (rows, revisions) = self.rows().await;
             prop_assert_eq!(&rows, &tree.rows(), "after {:?}", step);
+            let length = usize::try_from(self.now().await.path_length);
+            prop_assert_eq!(length, Ok(tree.path().len()), "after {:?}", step);
             // Who looks for what has a higher revision finds what changed, and nothing else.
             for (id, row) in &rows {
                 let changed = before.0.get(id).is_none_or(|old| old.active != row.active);
