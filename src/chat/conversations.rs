@@ -107,7 +107,8 @@ impl Chat {
                 .lock_conversation(id)
                 .await?
                 .ok_or(ChatError::NotFound("conversation"))?;
-            let doomed = chat.replies.runs_of(viewer.user_id(), id);
+            let unfinished = tx.lock_unfinished(id).await?;
+            let ended = chat.replies.ended_runs(&viewer, id, &unfinished);
             tx.retire_keys(id, false).await?;
             tx.delete_messages(id).await?;
             let greeting = chat.insert_greeting(&mut tx, &conversation).await?;
@@ -116,7 +117,7 @@ impl Chat {
                 .await?
                 .ok_or(ChatError::NotFound("conversation"))?;
             tx.commit().await?;
-            doomed.abandon();
+            ended.announce();
             Ok(conversation)
         })
         .await
@@ -134,11 +135,12 @@ impl Chat {
             tx.lock_conversation(id)
                 .await?
                 .ok_or(ChatError::NotFound("conversation"))?;
-            let doomed = chat.replies.runs_of(viewer.user_id(), id);
+            let unfinished = tx.lock_unfinished(id).await?;
+            let ended = chat.replies.ended_runs(&viewer, id, &unfinished);
             tx.retire_keys(id, true).await?;
             tx.delete_conversation(id).await?;
             tx.commit().await?;
-            doomed.abandon();
+            ended.announce();
             Ok(())
         })
         .await

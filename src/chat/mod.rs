@@ -14,6 +14,7 @@ mod rate;
 mod reply;
 mod send;
 mod start;
+mod stop;
 mod versions;
 
 use std::sync::Arc;
@@ -23,7 +24,7 @@ pub use input::limits;
 pub use models::Models;
 pub use rate::RateMessage;
 pub use reply::{FollowEvent, Timing};
-pub use send::{SendMessage, Sent};
+pub use send::{BusyPolicy, SendMessage, Sent};
 pub use start::{StartChat, Started};
 pub use versions::{EditMessage, RegenerateReply, Regenerated};
 

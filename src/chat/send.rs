@@ -5,6 +5,7 @@ use super::{
     Chat, ChatError,
     idempotency::{claim, fingerprint, message_of},
     input::{check_filled, check_key, check_optional, limits},
+    reply::Replies,
 };
 use crate::{
     db::{KeyResult, NewMessage, Operation, PathChange, Viewer, ViewerTx},
@@ -18,6 +19,25 @@ pub struct SendMessage {
     /// For this reply alone; `None`: the conversation's.
     pub model: Option<String>,
     pub idempotency_key: Option<String>,
+    pub when_busy: BusyPolicy,
+}
+
+/// What a message does while replies are unfinished in its conversation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum BusyPolicy {
+    /// It is refused.
+    #[default]
+    Reject,
+    /// Its reply waits until those before it have ended.
+    Enqueue,
+    /// They are stopped.
+    Stop,
+}
+
+impl BusyPolicy {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -33,11 +53,22 @@ struct SendFingerprint<'a> {
     conversation_id: Uuid,
     content: &'a str,
     model: Option<&'a str>,
+    // Not where it is the default: a key that a process without the others has stored stays good.
+    #[serde(skip_serializing_if = "BusyPolicy::is_default")]
+    when_busy: BusyPolicy,
+}
+
+/// What one try at storing a message came to.
+enum Tried {
+    Sent(Box<Sent>),
+    /// The processes that write these replies have to be asked to end them first. Nothing is
+    /// stored.
+    InTheWay(Vec<MessageId>),
 }
 
 impl Chat {
-    /// Stores the user's message and the reply to it, and starts writing the reply. Refused while
-    /// an earlier reply is unfinished.
+    /// Stores the user's message and the reply to it, and starts writing the reply, unless it has
+    /// to wait for earlier ones.
     pub async fn send_message(
         &self,
         viewer: &Viewer,
@@ -47,21 +78,43 @@ impl Chat {
         check_optional("model", input.model.as_deref(), limits::MODEL)?;
         check_key(input.idempotency_key.as_deref())?;
         let (chat, viewer) = (self.clone(), viewer.clone());
-        self.owned(async move { chat.send(&viewer, input).await })
-            .await
+        self.owned(async move {
+            let mut asked = false;
+            loop {
+                match chat.try_send(&viewer, &input, asked).await? {
+                    Tried::Sent(sent) => return Ok(*sent),
+                    Tried::InTheWay(replies) => {
+                        chat.replies.request_stops(&viewer, &replies).await?;
+                        asked = true;
+                    }
+                }
+            }
+        })
+        .await
     }
 
-    async fn send(&self, viewer: &Viewer, input: SendMessage) -> Result<Sent, ChatError> {
+    /// All of it in one transaction, the stopping of what is in its way included: nobody else's
+    /// message comes in between. Once they have been `asked`, processes that still write are not
+    /// waited for.
+    async fn try_send(
+        &self,
+        viewer: &Viewer,
+        input: &SendMessage,
+        asked: bool,
+    ) -> Result<Tried, ChatError> {
         let key = input.idempotency_key.as_deref();
         let fingerprint = fingerprint(&SendFingerprint {
             conversation_id: input.conversation_id.uuid(),
             content: &input.content,
             model: input.model.as_deref(),
+            when_busy: input.when_busy,
         });
         let mut tx = self.database.viewer_tx(viewer).await?;
-        // Before the busy check: a retry in mid-reply is answered as the first call was.
+        // Before the busy check: a retry in mid-reply is answered as the first call was, and stops
+        // nothing.
         if let Some(made) = claim(&mut tx, Operation::SendMessage, key, &fingerprint).await? {
-            return self.sent_before(viewer, tx, made).await;
+            let sent = self.sent_before(viewer, tx, made).await?;
+            return Ok(Tried::Sent(Box::new(sent)));
         }
         // After the key: what is offered may have changed since the first call.
         self.models.check(input.model.as_deref())?;
@@ -72,11 +125,28 @@ impl Chat {
             .lock_conversation(input.conversation_id)
             .await?
             .ok_or(ChatError::NotFound("conversation"))?;
-        if let Some(running) = tx.active_replies(&[conversation.id]).await?.pop() {
-            return Err(ChatError::ReplyInProgress {
-                message_id: running.id,
-            });
+        let mut stopped = Vec::new();
+        match input.when_busy {
+            BusyPolicy::Reject => {
+                if let Some(running) = tx.active_replies(&[conversation.id]).await?.pop() {
+                    return Err(ChatError::ReplyInProgress {
+                        message_id: running.id,
+                    });
+                }
+            }
+            BusyPolicy::Enqueue => {}
+            BusyPolicy::Stop => {
+                stopped = tx.lock_unfinished(conversation.id).await?;
+                let in_the_way = Replies::being_written(&stopped);
+                if !asked && !in_the_way.is_empty() {
+                    return Ok(Tried::InTheWay(in_the_way));
+                }
+            }
         }
+        let stopped = self
+            .replies
+            .end_stopped(viewer, &mut tx, &conversation, &stopped)
+            .await?;
         let model = match &input.model {
             Some(model) => model.clone(),
             None => self.models.of(&conversation).to_owned(),
@@ -88,7 +158,7 @@ impl Chat {
                 &mut tx,
                 &conversation,
                 Place::after(parent.as_ref()),
-                input.content,
+                input.content.clone(),
                 model,
                 input.idempotency_key.clone(),
             )
@@ -107,12 +177,13 @@ impl Chat {
             tx.complete_key(Operation::SendMessage, key, &made).await?;
         }
         tx.commit().await?;
+        stopped.announce();
         exchange.run.start();
-        Ok(Sent {
+        Ok(Tried::Sent(Box::new(Sent {
             conversation,
             user_message: exchange.user_message,
             reply: exchange.reply,
-        })
+        })))
     }
 
     pub(super) async fn sent_before(

@@ -22,6 +22,8 @@ pub enum Outcome {
         truncated: bool,
         usage: Option<TokenUsage>,
     },
+    /// By its user, who keeps the text so far.
+    Stopped,
     Failed(ReplyError),
 }
 
@@ -93,6 +95,7 @@ impl ViewerTx {
     ) -> Result<(), DbError> {
         let (status, truncated, usage, error) = match outcome {
             Outcome::Completed { truncated, usage } => ("COMPLETED", *truncated, *usage, None),
+            Outcome::Stopped => ("STOPPED", false, None, None),
             Outcome::Failed(error) => ("FAILED", false, None, Some(error)),
         };
         self.count_usage(message_id, usage).await?;

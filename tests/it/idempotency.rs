@@ -1,7 +1,7 @@
 //! A send happens once.
 
 use futures_util::future::join_all;
-use loquat::chat::{ChatError, SendMessage, StartChat};
+use loquat::chat::{BusyPolicy, ChatError, SendMessage, StartChat};
 
 use crate::support::{Replica, TestDatabase};
 
@@ -122,6 +122,7 @@ async fn a_key_belongs_to_its_user_its_mutation_and_its_input() {
                 content: "hi".to_owned(),
                 model: Some("large".to_owned()),
                 idempotency_key: Some("k".to_owned()),
+                when_busy: BusyPolicy::Reject,
             },
         )
         .await;

@@ -29,6 +29,7 @@ mod schema;
 mod secrets_in_logs;
 mod security;
 mod startup;
+mod stop;
 mod support;
 mod suspension;
 mod usage;

@@ -15,6 +15,8 @@ struct LogState {
     /// The length of `text` in UTF-16 code units.
     length: u32,
     phase: LogPhase,
+    /// Whether it takes no more text.
+    sealed: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,10 +54,34 @@ impl Default for ReplyLog {
 
 impl ReplyLog {
     pub fn append(&self, text: &str) {
-        self.state.send_modify(|state| {
+        self.state.send_if_modified(|state| {
+            if state.sealed {
+                return false;
+            }
             state.text.push_str(text);
             state.length = state.length.saturating_add(utf16_length(text));
+            true
         });
+    }
+
+    /// All the text that there will ever be: what is appended from now on is dropped.
+    pub fn seal(&self) -> String {
+        let mut text = String::new();
+        self.state.send_if_modified(|state| {
+            state.sealed = true;
+            text.clone_from(&state.text);
+            false
+        });
+        text
+    }
+
+    /// Waits until its run has come to an end here.
+    pub async fn ended(&self) {
+        let mut state = self.state.subscribe();
+        // The sender lives as long as the log, so waiting cannot fail.
+        let _ = state
+            .wait_for(|state| matches!(state.phase, LogPhase::Finished | LogPhase::Lost))
+            .await;
     }
 
     pub fn enter(&self, phase: LogPhase) {

@@ -1,10 +1,11 @@
 //! The life of a reply.
 //!
-//! `PENDING → STREAMING → COMPLETED | FAILED`, and no way back. A reply belongs to the process
+//! `PENDING → STREAMING → COMPLETED | STOPPED | FAILED`, and no way back. A reply belongs to the process
 //! that holds its lease, not to whoever asked for it. Its text lives in one log that every
 //! subscriber reads at their own pace ([`log`]), is written down at each tick ([`tick`]), and is
 //! folded into its message in one final transaction ([`run`]). A run whose process is gone is
-//! found by its expired lease ([`recover`]).
+//! found by its expired lease ([`recover`]). What its user wants no more of is ended by whoever writes
+//! it, or in its place ([`stop`]).
 //!
 //! Invariants: every write carries the fence of its run, and nothing is published by a process
 //! whose own lease has run out on its own clock; the log is never ahead of what a finished message
@@ -16,6 +17,7 @@ mod progress;
 mod recover;
 mod registry;
 mod run;
+mod stop;
 mod tick;
 
 use std::{sync::Arc, time::Duration};
@@ -25,10 +27,7 @@ use tokio::time::Instant;
 pub use follow::FollowEvent;
 pub use registry::PreparedRun;
 
-use self::{
-    progress::Watches,
-    registry::{Registry, Run},
-};
+use self::{progress::Watches, registry::Registry};
 use super::ChatError;
 use crate::{
     broker::{Broker, Notice, Receiver},
@@ -36,7 +35,7 @@ use crate::{
     db::{Database, NewRun, RunKey, Viewer, ViewerTx},
     lifecycle::Lifecycle,
     llm::Provider,
-    model::{ConversationId, Message, ProcessId, UserId},
+    model::{Message, ProcessId, UserId},
 };
 
 /// The clocks of the engine. The defaults keep the promise that a reply of a process that crashed
@@ -53,6 +52,9 @@ pub struct Timing {
     pub recovery: Duration,
     /// How often PostgreSQL is asked about replies that other processes write.
     pub progress: Duration,
+    /// How long a process is given to end a reply that its user wants stopped, before that is done
+    /// in its place.
+    pub patience: Duration,
 }
 
 impl Default for Timing {
@@ -63,6 +65,7 @@ impl Default for Timing {
             renewal: Duration::from_secs(1),
             recovery: Duration::from_secs(1),
             progress: Duration::from_secs(1),
+            patience: Duration::from_millis(800),
         }
     }
 }
@@ -71,18 +74,6 @@ impl Default for Timing {
 #[derive(Clone)]
 pub(super) struct Replies {
     engine: Arc<Engine>,
-}
-
-/// Runs whose messages are about to be deleted.
-pub(super) struct DoomedRuns(Vec<Arc<Run>>);
-
-impl DoomedRuns {
-    /// The deletion is committed: hangs up. Other processes learn of it at their next tick.
-    pub fn abandon(self) {
-        for run in self.0 {
-            run.lost.cancel();
-        }
-    }
 }
 
 struct Engine {
@@ -162,14 +153,6 @@ impl Replies {
         }
     }
 
-    /// The runs of a conversation that this process writes. Asked for under the conversation's
-    /// lock, it names the runs of the messages that are about to be deleted and no later ones.
-    pub fn runs_of(&self, user_id: UserId, conversation_id: ConversationId) -> DoomedRuns {
-        let mut runs = self.engine.registry.all();
-        runs.retain(|run| run.key.user_id == user_id && run.conversation_id == conversation_id);
-        DoomedRuns(runs)
-    }
-
     pub async fn drained(&self) {
         self.engine.registry.empty().await;
     }
@@ -179,7 +162,14 @@ impl Receiver for Engine {
     fn receive(&self, notice: Notice) {
         match notice {
             Notice::Changed { .. } | Notice::Delta(_) => self.watches.look_again(),
-            Notice::Waiting | Notice::Stop { .. } => {}
+            Notice::Stop {
+                user_id,
+                message_id,
+            } => self.stop_here(&RunKey {
+                user_id,
+                message_id,
+            }),
+            Notice::Waiting => {}
         }
     }
 

@@ -33,6 +33,8 @@ pub struct Run {
     pub log: ReplyLog,
     /// Cancelled when the run is no longer this process's to write.
     pub lost: CancellationToken,
+    /// Cancelled when its user wants no more of it.
+    pub stop: CancellationToken,
     /// Whether its transaction is known to be committed: before that a tick cannot see its row.
     committed: AtomicBool,
     /// Until when it may be published and written, on this process's monotonic clock.
@@ -141,6 +143,7 @@ impl PreparedRun {
             attempt: 1,
             log: ReplyLog::default(),
             lost: CancellationToken::new(),
+            stop: CancellationToken::new(),
             committed: AtomicBool::new(false),
             lease_until: Mutex::new(lease_until),
             written: Mutex::new(Position::default()),

@@ -41,6 +41,7 @@ impl Engine {
         let stop = tokio::select! {
             biased;
             () = run.lost.cancelled() => Stop::Lost,
+            () = run.stop.cancelled() => Stop::Ended(Outcome::Stopped),
             () = self.lifecycle.hard_stop().cancelled() => Stop::Ended(failed(
                 ReplyErrorCode::Interrupted,
                 "The server was stopped while it wrote this reply. Send the message again.",
@@ -167,12 +168,14 @@ impl Engine {
     /// The final transaction, tried until it succeeds or the lease runs out.
     async fn finish(&self, run: &Run, outcome: &Outcome) -> LogPhase {
         let text = run.log.text();
+        // Who stops an attempt that has not come to any text keeps that of the one before.
+        let keeps_earlier = text.is_empty() && *outcome == Outcome::Stopped;
+        let text = (!keeps_earlier).then_some(text.as_str());
         let mut pause = interval(RETRY);
         pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while Instant::now() < run.lease_until() {
             pause.tick().await;
-            let finished =
-                timeout_at(run.lease_until(), self.try_finish(run, &text, outcome)).await;
+            let finished = timeout_at(run.lease_until(), self.try_finish(run, text, outcome)).await;
             match finished.unwrap_or(Err(DbError::TimedOut)) {
                 Ok(true) => {
                     self.broker.publish(Notice::Changed {
@@ -202,7 +205,12 @@ impl Engine {
         LogPhase::Lost
     }
 
-    async fn try_finish(&self, run: &Run, text: &str, outcome: &Outcome) -> Result<bool, DbError> {
+    async fn try_finish(
+        &self,
+        run: &Run,
+        text: Option<&str>,
+        outcome: &Outcome,
+    ) -> Result<bool, DbError> {
         let mut tx = self.database.engine_tx(&run.viewer).await?;
         let Some(conversation) = tx
             .touch_conversation(run.conversation_id, PathChange::None)
@@ -213,7 +221,7 @@ impl Engine {
         if !tx.lock_run(run.message_id(), run.fence).await? {
             return Ok(false);
         }
-        tx.finish_reply(run.message_id(), conversation.revision, Some(text), outcome)
+        tx.finish_reply(run.message_id(), conversation.revision, text, outcome)
             .await?;
         tx.commit().await?;
         Ok(true)

@@ -59,17 +59,20 @@ impl Engine {
     }
 
     async fn tick(&self, renew: bool) -> Result<(), DbError> {
-        let batch: Vec<Entry> = self
+        let runs: Vec<_> = self
             .registry
             .all()
             .into_iter()
             .filter(|run| run.is_committed())
+            .collect();
+        if runs.is_empty() {
+            return Ok(());
+        }
+        let batch: Vec<Entry> = runs
+            .into_iter()
             .map(Entry::new)
             .filter(|entry| renew || entry.chunk.is_some())
             .collect();
-        if batch.is_empty() {
-            return Ok(());
-        }
         // From before the renewal is sent, so that a lease runs out here no later than there.
         let lease_until = Instant::now() + self.timing.lease;
         let asked: Vec<_> = batch
@@ -77,6 +80,14 @@ impl Engine {
             .map(|entry| (entry.run.key, entry.run.fence))
             .collect();
         let mut tx = self.database.system_tx(SystemReason::Tick).await?;
+        for key in tx.runs_to_stop(self.process_id).await? {
+            if let Some(run) = self.registry.find(&key) {
+                run.stop.cancel();
+            }
+        }
+        if batch.is_empty() {
+            return tx.commit().await;
+        }
         let states = tx.lock_runs(self.process_id, &asked).await?;
         let (mut held, mut chunks) = (Vec::new(), Vec::new());
         for entry in &batch {

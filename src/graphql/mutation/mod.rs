@@ -5,6 +5,7 @@ mod api_keys;
 mod conversations;
 mod send;
 mod start;
+mod stop;
 mod users;
 mod versions;
 
@@ -31,6 +32,7 @@ impl Default for Mutation {
 struct OwnMutation(
     start::StartMutation,
     send::SendMutation,
+    stop::StopMutation,
     versions::VersionMutation,
     conversations::ConversationMutation,
     api_keys::ApiKeyMutation,

@@ -31,7 +31,6 @@ async fn send(
     input: SendMessageInput,
 ) -> Result<SendMessagePayload, ApiError> {
     let viewer = request_context(context)?.viewer();
-    let BusyPolicy::Reject = input.when_busy;
     let sent = chat(context)
         .send_message(
             viewer,
@@ -40,6 +39,7 @@ async fn send(
                 content: input.content,
                 model: input.model,
                 idempotency_key: input.idempotency_key,
+                when_busy: input.when_busy.into(),
             },
         )
         .await?;
@@ -54,10 +54,17 @@ async fn send(
 
 /// What `sendMessage` does while a reply is PENDING or STREAMING in the conversation.
 #[derive(Clone, Copy, PartialEq, Eq, Enum)]
+#[graphql(remote = "chat::BusyPolicy")]
 enum BusyPolicy {
-    /// Refuses: CONFLICT with the reason REPLY_IN_PROGRESS and the reply's `messageId`. Nothing
-    /// is stored.
+    /// Refuses: CONFLICT with the reason REPLY_IN_PROGRESS and the `messageId` of the oldest such
+    /// reply. Nothing is stored.
     Reject,
+    /// Stores the message at the end of the conversation. Its reply stays PENDING until those before
+    /// it have ended, however they end.
+    Enqueue,
+    /// Stops the reply that is being written, keeping its text, and those that are PENDING, and
+    /// sends the message then.
+    Stop,
 }
 
 #[derive(InputObject)]
@@ -69,6 +76,7 @@ struct SendMessageInput {
     model: Option<String>,
     /// 1 to 255 characters. The same key with the same input gives the same answer and sends
     /// nothing more, however often it is sent and also in mid-reply; with other input: CONFLICT.
+    /// `whenBusy` is part of the input.
     idempotency_key: Option<String>,
     #[graphql(default_with = "BusyPolicy::Reject")]
     when_busy: BusyPolicy,

@@ -26,6 +26,7 @@ async fn each_scope_opens_its_own_part_of_the_schema() {
     let mutation = "mutation($id: ID!) { \
         one: updateConversation(input: { conversationId: $id, title: \"new\" }) { conversation { title } } \
         two: startChat(input: {}) { conversation { title } } }";
+    let stop = "mutation($id: ID!) { stopReply(input: { messageId: $id }) { reply { status } } }";
     let subscription = "subscription($id: ID!) { messageStream(messageId: $id) { __typename } }";
     let forbidden = |answer: &Value, path: Value| {
         let errors = answer["errors"].as_array();
@@ -76,6 +77,14 @@ async fn each_scope_opens_its_own_part_of_the_schema() {
             );
             assert!(forbidden(&answer, json!(["one"])), "{answer}");
             assert!(forbidden(&answer, json!(["two"])), "{answer}");
+        }
+
+        let answer = api.ask(&viewer, stop, json!({ "id": reply })).await;
+        if writes {
+            let status = &answer["data"]["stopReply"]["reply"]["status"];
+            assert_eq!(status, "COMPLETED", "{answer}");
+        } else {
+            assert!(forbidden(&answer, json!(["stopReply"])), "{answer}");
         }
 
         let mut events = api.subscribe(&viewer, subscription, json!({ "id": reply }));

@@ -287,6 +287,18 @@ fn mutations() -> Vec<Case> {
             NotFound,
         ),
         case(
+            "sendMessage, stopping hers",
+            "mutation($id: ID!) { sendMessage(input: { conversationId: $id, content: \"mine\", whenBusy: STOP }) { conversation { id } } }",
+            json!({ "id": "$running conversation" }),
+            NotFound,
+        ),
+        case(
+            "stopReply",
+            "mutation($id: ID!) { stopReply(input: { messageId: $id }) { *StopReplyPayload } }",
+            json!({ "id": "$running" }),
+            NotFound,
+        ),
+        case(
             "updateConversation",
             "mutation($id: ID!) { updateConversation(input: { conversationId: $id, title: \"taken\" }) { *UpdateConversationPayload } }",
             conversation.clone(),

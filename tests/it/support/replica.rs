@@ -8,7 +8,7 @@ use loquat::{
     audit::Audit,
     auth::{Authenticator, Identity},
     broker::Memory,
-    chat::{Chat, ChatError, FollowEvent, SendMessage, Sent, StartChat, Timing},
+    chat::{BusyPolicy, Chat, ChatError, FollowEvent, SendMessage, Sent, StartChat, Timing},
     config::{ChatSettings, OfferedModels, ProviderSettings, Settings, Sources},
     db::{Database, Viewer},
     lifecycle::Lifecycle,
@@ -29,6 +29,7 @@ pub const QUICK: Timing = Timing {
     renewal: Duration::from_millis(200),
     recovery: Duration::from_millis(50),
     progress: Duration::from_millis(50),
+    patience: Duration::from_millis(500),
 };
 
 /// One server process's chat, without its transports.
@@ -116,11 +117,25 @@ impl Replica {
         content: &str,
         key: Option<&str>,
     ) -> Result<Sent, ChatError> {
+        self.send_when_busy(viewer, conversation_id, content, BusyPolicy::Reject, key)
+            .await
+    }
+
+    /// Whatever is unfinished in the conversation.
+    pub async fn send_when_busy(
+        &self,
+        viewer: &Viewer,
+        conversation_id: ConversationId,
+        content: &str,
+        when_busy: BusyPolicy,
+        key: Option<&str>,
+    ) -> Result<Sent, ChatError> {
         let message = SendMessage {
             conversation_id,
             content: content.to_owned(),
             model: None,
             idempotency_key: key.map(str::to_owned),
+            when_busy,
         };
         self.chat.send_message(viewer, message).await
     }

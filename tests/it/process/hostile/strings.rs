@@ -83,6 +83,10 @@ const STRINGS: &[(&str, &str)] = &[
         "mutation($it: String, $conversation: ID!) { sendMessage(input: { conversationId: $conversation, content: \"x\", idempotencyKey: $it }) { reply { id } } }",
     ),
     (
+        "StopReplyInput.messageId",
+        "mutation($it: ID!) { stopReply(input: { messageId: $it }) { reply { id } } }",
+    ),
+    (
         "UpdateConversationInput.conversationId",
         "mutation($it: ID!) { updateConversation(input: { conversationId: $it }) { conversation { id } } }",
     ),
