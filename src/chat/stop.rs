@@ -35,7 +35,7 @@ impl Chat {
         if message.role == MessageRole::User {
             return Err(ChatError::Invalid {
                 argument: "messageId",
-                problem: "names a message of the user; only a reply can be stopped".to_owned(),
+                problem: "names a message that you wrote; only replies can be stopped".to_owned(),
             });
         }
         if message.status.is_terminal() {

@@ -1,5 +1,7 @@
 //! Replies that their user wants no more of, wherever they are written.
 
+mod busy;
+
 use std::time::{Duration, Instant};
 
 use loquat::{
