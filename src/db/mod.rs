@@ -44,7 +44,7 @@ pub use error::DbError;
 pub use examine::{DatabaseReport, examine};
 pub use idempotency_keys::{ClaimedKey, KeyResult, Operation};
 pub use messages::{NewMessage, PathPage};
-pub use progress::ReplyProgress;
+pub use progress::{ReplyProgress, WrittenReply};
 pub use replies::{NewRun, Outcome};
 pub use runs::{Chunk, ExpiredRun, RunKey, RunState};
 pub use stops::UnfinishedReply;

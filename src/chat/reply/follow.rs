@@ -1,24 +1,21 @@
 //! One subscriber of one reply: first where it stands, then what is written, then how it ended.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, time::Duration};
 
 use futures_util::{
     StreamExt,
     stream::{self, BoxStream},
 };
-use tokio::{
-    sync::watch,
-    time::{MissedTickBehavior, interval, timeout},
-};
+use tokio::time::timeout;
 
 use super::{
-    Engine, Replies,
-    log::{Delta, LogEvent, LogPhase, LogReader, utf16_length},
-    progress::Seen,
+    Replies,
+    feed::{FeedEvent, ReplyFeed},
+    log::Delta,
 };
 use crate::{
     chat::ChatError,
-    db::{RunKey, Viewer},
+    db::{DbError, RunKey, Viewer},
     model::{Message, MessageId, MessageStatus},
 };
 
@@ -42,18 +39,17 @@ impl Replies {
         viewer: &Viewer,
         message_id: MessageId,
     ) -> Result<BoxStream<'static, Result<FollowEvent, ChatError>>, ChatError> {
-        let mut follower = Follower {
-            engine: Arc::clone(&self.engine),
-            key: RunKey {
-                user_id: viewer.user_id(),
-                message_id,
-            },
-            viewer: viewer.clone(),
-            ready: VecDeque::new(),
-            source: Source::Ended,
-            status: MessageStatus::Pending,
+        let key = RunKey {
+            user_id: viewer.user_id(),
+            message_id,
         };
-        follower.begin().await?;
+        let mut follower = Follower {
+            feed: self.engine.read_reply(viewer, key),
+            ready: VecDeque::new(),
+            status: MessageStatus::Pending,
+            ended: false,
+        };
+        follower.begin(self.engine.timing.lease).await?;
         Ok(stream::unfold(follower, |mut follower| async move {
             let event = follower.next().await?;
             Some((event, follower))
@@ -63,73 +59,34 @@ impl Replies {
 }
 
 struct Follower {
-    engine: Arc<Engine>,
-    viewer: Viewer,
-    key: RunKey,
+    feed: ReplyFeed,
     /// Events that are known already: three at the most.
     ready: VecDeque<FollowEvent>,
-    source: Source,
     /// The status that the subscriber was last told.
     status: MessageStatus,
-}
-
-/// Where the rest of the text comes from.
-enum Source {
-    /// This process writes it.
-    Log(LogReader),
-    /// Another process does: the database tells how far it is.
-    Database {
-        seen: watch::Receiver<Seen>,
-        /// The text as the subscriber has it: another attempt shows in that it does not go on from
-        /// here.
-        sent: String,
-    },
-    Ended,
-}
-
-/// Where a reply is written, as it was when its subscriber came.
-enum Origin {
-    Here(LogReader),
-    Elsewhere(watch::Receiver<Seen>),
+    ended: bool,
 }
 
 impl Follower {
     /// The state of things, as the first two or three events.
-    async fn begin(&mut self) -> Result<(), ChatError> {
-        // The log first: once a reply is missing here, the database knows how it ended.
-        let origin = match self.engine.registry.find(&self.key) {
-            Some(run) => Origin::Here(run.log.read()),
-            None => Origin::Elsewhere(self.engine.watches.watch(self.key)),
-        };
-        let mut message = self.try_load().await?;
+    async fn begin(&mut self, limit: Duration) -> Result<(), ChatError> {
+        let mut message = self.feed.try_message().await?;
         if message.status.is_terminal() {
             self.push_changed(message.clone());
             self.push_delta(0, message.content.clone());
             self.push_end(message);
             return Ok(());
         }
-        let mut reader = match origin {
-            Origin::Here(reader) => reader,
-            Origin::Elsewhere(seen) => {
-                let sent = message.content.clone();
-                self.push_changed(message);
-                self.push_delta(0, sent.clone());
-                self.source = Source::Database { seen, sent };
-                return Ok(());
-            }
-        };
-        // What the log says is newer than what was loaded.
-        let (delta, phase) = reader.catch_up();
-        message.content.clone_from(&delta.text);
-        if phase == LogPhase::Streaming {
+        // What the feed says is newer than what was loaded.
+        let start = timeout(limit, self.feed.begin())
+            .await
+            .map_err(|_| DbError::TimedOut)?;
+        message.content.clone_from(&start.text);
+        if start.streaming {
             message.status = MessageStatus::Streaming;
         }
         self.push_changed(message);
-        self.push_delta(0, delta.text);
-        self.source = Source::Log(reader);
-        if matches!(phase, LogPhase::Finished | LogPhase::Lost) {
-            self.enter(phase).await?;
-        }
+        self.push_delta(0, start.text);
         Ok(())
     }
 
@@ -138,104 +95,34 @@ impl Follower {
             if let Some(event) = self.ready.pop_front() {
                 return Some(Ok(event));
             }
-            let advanced = match &mut self.source {
-                Source::Ended => return None,
-                Source::Log(reader) => match reader.next().await {
-                    LogEvent::Delta(Delta { offset, text }) => {
-                        return Some(Ok(FollowEvent::Delta { offset, text }));
-                    }
-                    LogEvent::Phase(phase) => self.enter(phase).await,
-                },
-                Source::Database { seen, .. } => {
-                    // The sender goes only with the last receiver, which is this one.
-                    let _ = seen.changed().await;
-                    self.catch_up().await
+            if self.ended {
+                return None;
+            }
+            let failed = match self.feed.next().await {
+                FeedEvent::Delta(Delta { offset, text }) => {
+                    return Some(Ok(FollowEvent::Delta { offset, text }));
                 }
+                FeedEvent::Streaming if self.status == MessageStatus::Streaming => None,
+                FeedEvent::Streaming => match self.feed.message().await {
+                    Ok(message) => {
+                        if message.status == MessageStatus::Streaming {
+                            self.push_changed(message);
+                        }
+                        None
+                    }
+                    Err(error) => Some(error),
+                },
+                FeedEvent::Ended(Ok(message)) => {
+                    self.push_end(*message);
+                    None
+                }
+                FeedEvent::Ended(Err(error)) => Some(error),
             };
-            if let Err(error) = advanced {
-                self.source = Source::Ended;
+            if let Some(error) = failed {
+                self.ended = true;
                 return Some(Err(error));
             }
         }
-    }
-
-    /// The log that this process wrote has come to a new phase.
-    async fn enter(&mut self, phase: LogPhase) -> Result<(), ChatError> {
-        match phase {
-            LogPhase::Pending => {}
-            LogPhase::Streaming => {
-                let message = self.load().await?;
-                if message.status == MessageStatus::Streaming {
-                    self.push_changed(message);
-                }
-            }
-            LogPhase::Finished => {
-                let message = self.load().await?;
-                self.push_end(message);
-            }
-            LogPhase::Lost => {
-                // What was published and not written down may be gone: begin again from what the
-                // database holds.
-                let seen = self.engine.watches.watch(self.key);
-                let message = self.load().await?;
-                self.push_delta(0, message.content.clone());
-                if message.status.is_terminal() {
-                    self.push_end(message);
-                } else {
-                    let sent = message.content;
-                    self.source = Source::Database { seen, sent };
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The database has seen a change: sends what is new.
-    async fn catch_up(&mut self) -> Result<(), ChatError> {
-        let message = self.load().await?;
-        if message.status != self.status && !message.status.is_terminal() {
-            self.push_changed(message.clone());
-        }
-        let Source::Database { sent, .. } = &mut self.source else {
-            return Ok(());
-        };
-        let delta = match message.content.strip_prefix(sent.as_str()) {
-            Some("") => None,
-            Some(more) => Some((utf16_length(sent), more.to_owned())),
-            None => Some((0, message.content.clone())),
-        };
-        sent.clone_from(&message.content);
-        if let Some((offset, text)) = delta {
-            self.push_delta(offset, text);
-        }
-        if message.status.is_terminal() {
-            self.push_end(message);
-        }
-        Ok(())
-    }
-
-    /// The message as it is now. An outage is no news about it, so it is waited out: an error
-    /// would end the subscription for good, since clients do not ask again after one.
-    async fn load(&self) -> Result<Message, ChatError> {
-        let mut pause = interval(self.engine.timing.progress);
-        pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            pause.tick().await;
-            match timeout(self.engine.timing.lease, self.try_load()).await {
-                Ok(Err(ChatError::Database(error))) if error.is_unavailable() => {}
-                Ok(loaded) => return loaded,
-                Err(_) => {}
-            }
-        }
-    }
-
-    async fn try_load(&self) -> Result<Message, ChatError> {
-        let mut tx = self.engine.database.viewer_tx(&self.viewer).await?;
-        let message = tx.message(self.key.message_id).await?;
-        tx.commit().await?;
-        let mut message = message.ok_or(ChatError::NotFound("message"))?;
-        self.engine.fill_in(self.key.user_id, &mut message);
-        Ok(message)
     }
 
     fn push_changed(&mut self, message: Message) {
@@ -249,6 +136,6 @@ impl Follower {
 
     fn push_end(&mut self, message: Message) {
         self.ready.push_back(FollowEvent::Finished(message));
-        self.source = Source::Ended;
+        self.ended = true;
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! `PENDING → STREAMING → COMPLETED | STOPPED | FAILED`, and no way back. A reply belongs to the process
 //! that holds its lease, not to whoever asked for it. Its text lives in one log that every
-//! subscriber reads at their own pace ([`log`]), is written down at each tick ([`tick`]), and is
+//! subscriber reads at their own pace ([`log`]), is told to other processes ([`publish`]), which follow
+//! it in a log of their own ([`mirror`]), is written down at each tick ([`tick`]), and is
 //! folded into its message in one final transaction ([`run`]). A run whose process is gone is
 //! found by its expired lease ([`recover`]). What its user wants no more of is ended by whoever writes
 //! it, or in its place ([`stop`]).
@@ -11,23 +12,31 @@
 //! whose own lease has run out on its own clock; the log is never ahead of what a finished message
 //! holds; a subscriber has no queue.
 
+mod assembly;
+mod feed;
 mod follow;
 mod log;
+mod mirror;
 mod progress;
+mod publish;
 mod recover;
 mod registry;
 mod run;
+mod shared;
 mod stop;
 mod tick;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 pub use follow::FollowEvent;
 pub use registry::PreparedRun;
 
-use self::{progress::Watches, registry::Registry};
+use self::{
+    mirror::Mirrors,
+    registry::{Registry, Run},
+};
 use super::ChatError;
 use crate::{
     broker::{Broker, Notice, Receiver},
@@ -50,6 +59,8 @@ pub struct Timing {
     pub renewal: Duration,
     /// How often expired leases are looked for.
     pub recovery: Duration,
+    /// How often new text is told to other processes.
+    pub publication: Duration,
     /// How often PostgreSQL is asked about replies that other processes write.
     pub progress: Duration,
     /// How long a process is given to end a reply that its user wants stopped, before that is done
@@ -64,6 +75,7 @@ impl Default for Timing {
             lease: Duration::from_secs(5),
             renewal: Duration::from_secs(1),
             recovery: Duration::from_secs(1),
+            publication: Duration::from_millis(40),
             progress: Duration::from_secs(1),
             patience: Duration::from_millis(800),
         }
@@ -85,7 +97,9 @@ struct Engine {
     lifecycle: Lifecycle,
     process_id: ProcessId,
     registry: Registry,
-    watches: Watches,
+    mirrors: Mirrors,
+    /// Asks for a quiet check before the next one is due.
+    early_check: Notify,
 }
 
 impl Replies {
@@ -106,13 +120,15 @@ impl Replies {
             lifecycle,
             process_id: ProcessId::new(),
             registry: Registry::default(),
-            watches: Watches::default(),
+            mirrors: Mirrors::default(),
+            early_check: Notify::new(),
         });
         let receiver: Arc<dyn Receiver> = engine.clone();
         engine.broker.deliver_to(Arc::downgrade(&receiver));
         engine.lifecycle.spawn(Arc::clone(&engine).tick_on());
         engine.lifecycle.spawn(Arc::clone(&engine).recover_on());
         engine.lifecycle.spawn(Arc::clone(&engine).watch_on());
+        engine.lifecycle.spawn(Arc::clone(&engine).publish_on());
         Self { engine }
     }
 
@@ -146,7 +162,7 @@ impl Replies {
         ))
     }
 
-    /// Gives unfinished replies that are written here the text that they have by now.
+    /// Gives unfinished replies that are written or followed here the text that they have by now.
     pub fn fill_in(&self, viewer: &Viewer, messages: &mut [Message]) {
         for message in messages {
             self.engine.fill_in(viewer.user_id(), message);
@@ -161,7 +177,11 @@ impl Replies {
 impl Receiver for Engine {
     fn receive(&self, notice: Notice) {
         match notice {
-            Notice::Changed { .. } | Notice::Delta(_) => self.watches.look_again(),
+            Notice::Changed {
+                user_id,
+                conversation_id,
+            } => self.check_mirrors(user_id, conversation_id),
+            Notice::Delta(heard) => self.hear(heard),
             Notice::Stop {
                 user_id,
                 message_id,
@@ -174,11 +194,18 @@ impl Receiver for Engine {
     }
 
     fn look_again(&self) {
-        self.watches.look_again();
+        self.early_check.notify_one();
     }
 }
 
 impl Engine {
+    /// The run of a reply that is written here.
+    fn run_here(&self, key: &RunKey) -> Option<Arc<Run>> {
+        self.registry
+            .find(key)
+            .filter(|run| !run.log.phase().is_end())
+    }
+
     fn fill_in(&self, user_id: UserId, message: &mut Message) {
         if message.status.is_terminal() {
             return;
@@ -187,8 +214,13 @@ impl Engine {
             user_id,
             message_id: message.id,
         };
-        if let Some(run) = self.registry.find(&key) {
+        if let Some(run) = self.run_here(&key) {
             message.content = run.log.text();
+        } else if let Some(text) = self.mirrors.find(&key).and_then(|mirror| mirror.text())
+            && text.starts_with(&message.content)
+        {
+            // What its subscribers here have read, unless PostgreSQL knows more.
+            message.content = text;
         }
     }
 }

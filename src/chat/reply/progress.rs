@@ -1,73 +1,12 @@
 //! The quiet check: replies that other processes write, asked about once a second and all in one
 //! query, for as long as somebody here follows them.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-};
+use std::{collections::HashMap, sync::Arc};
 
-use tokio::{
-    sync::{Notify, watch},
-    time::{MissedTickBehavior, interval, timeout},
-};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::{Engine, registry::lock};
+use super::Engine;
 use crate::db::{DbError, ReplyProgress, RunKey, SystemReason};
-
-/// What a watched reply looked like when PostgreSQL was last asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
-    NotYet,
-    Progress(ReplyProgress),
-    Gone,
-}
-
-#[derive(Default)]
-pub struct Watches {
-    watched: Mutex<HashMap<RunKey, watch::Sender<Seen>>>,
-    /// Asks for a look before the next one is due.
-    early: Notify,
-}
-
-impl Watches {
-    /// Watches a reply for as long as the receiver lives.
-    /// A change that was told before the call is not told again, so whoever loads a reply in order
-    /// to follow it watches first.
-    pub fn watch(&self, key: RunKey) -> watch::Receiver<Seen> {
-        lock(&self.watched)
-            .entry(key)
-            .or_insert_with(|| watch::Sender::new(Seen::NotYet))
-            .subscribe()
-    }
-
-    pub fn look_again(&self) {
-        self.early.notify_one();
-    }
-
-    fn keys(&self) -> Vec<RunKey> {
-        let mut watched = lock(&self.watched);
-        watched.retain(|_, sender| sender.receiver_count() > 0);
-        watched.keys().copied().collect()
-    }
-
-    fn tell(&self, asked: &[RunKey], found: Vec<ReplyProgress>) {
-        let mut found: HashMap<RunKey, ReplyProgress> = found
-            .into_iter()
-            .map(|progress| (progress.run, progress))
-            .collect();
-        let watched = lock(&self.watched);
-        for key in asked {
-            let seen = found.remove(key).map_or(Seen::Gone, Seen::Progress);
-            if let Some(sender) = watched.get(key) {
-                sender.send_if_modified(|last| {
-                    let changed = *last != seen;
-                    *last = seen;
-                    changed
-                });
-            }
-        }
-    }
-}
 
 impl Engine {
     pub(super) async fn watch_on(self: Arc<Self>) {
@@ -77,10 +16,10 @@ impl Engine {
         loop {
             tokio::select! {
                 _ = clock.tick() => {}
-                () = self.watches.early.notified() => {}
+                () = self.early_check.notified() => {}
                 () = self.lifecycle.hard_stop().cancelled() => return,
             }
-            match timeout(self.timing.lease, self.look_at_watched()).await {
+            match timeout(self.timing.lease, self.check_on_mirrors()).await {
                 Ok(Ok(())) => failing = false,
                 Ok(Err(error)) if !failing => {
                     failing = true;
@@ -95,15 +34,22 @@ impl Engine {
         }
     }
 
-    async fn look_at_watched(&self) -> Result<(), DbError> {
-        let keys = self.watches.keys();
-        if keys.is_empty() {
+    async fn check_on_mirrors(&self) -> Result<(), DbError> {
+        let mirrors = self.mirrors.all();
+        if mirrors.is_empty() {
             return Ok(());
         }
+        let keys: Vec<RunKey> = mirrors.iter().map(|mirror| mirror.key()).collect();
         let mut tx = self.database.system_tx(SystemReason::Progress).await?;
         let found = tx.reply_progress(&keys).await?;
         tx.commit().await?;
-        self.watches.tell(&keys, found);
+        let found: HashMap<RunKey, ReplyProgress> = found
+            .into_iter()
+            .map(|progress| (progress.run, progress))
+            .collect();
+        for mirror in mirrors {
+            mirror.compare(found.get(&mirror.key()));
+        }
         Ok(())
     }
 }

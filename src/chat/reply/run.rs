@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The longest reply that is kept, in bytes. A provider that never ends must not fill the memory.
-const MAX_REPLY_BYTES: usize = 1024 * 1024;
+pub(super) const MAX_REPLY_BYTES: usize = 1024 * 1024;
 
 /// How much of a conversation is read for a reply, in bytes: more than any model can.
 const MAX_PROMPT_BYTES: i64 = 4 * 1024 * 1024;

@@ -28,6 +28,7 @@ pub const QUICK: Timing = Timing {
     lease: Duration::from_millis(1500),
     renewal: Duration::from_millis(200),
     recovery: Duration::from_millis(50),
+    publication: Duration::from_millis(5),
     progress: Duration::from_millis(50),
     patience: Duration::from_millis(500),
 };
