@@ -83,3 +83,6 @@ grant select, insert on chat.deleted_conversations to loquat_viewer;
 grant select (user_id, id, revision) on chat.conversations to loquat_system;
 grant select on chat.list_revisions to loquat_system;
 grant select (deleted_at), delete on chat.deleted_conversations to loquat_system;
+-- To end a reply whose own user's policies keep everybody else from ending it.
+grant delete on chat.replies to loquat_system;
+grant update (status, error_code, error_message, completed_at) on chat.messages to loquat_system;

@@ -13,6 +13,8 @@ pub enum ChatError {
     },
     #[error("a reply is still being written in this conversation")]
     ReplyInProgress { message_id: MessageId },
+    #[error("the user has {0} unfinished replies, which is all that anybody may have")]
+    TooManyReplies(u32),
     #[error("the idempotency key was used before, with other input")]
     KeyReused,
     #[error("what this idempotency key made has been deleted since")]

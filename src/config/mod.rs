@@ -191,4 +191,23 @@ pub struct ChatSettings {
     pub greeting: Option<String>,
     /// `LOQUAT_SYSTEM_PROMPT`: standing instructions.
     pub system_prompt: Option<String>,
+    pub runs: RunSettings,
+}
+
+/// How many replies may be written at once. More than that wait, in order.
+#[derive(Clone, Copy, Debug)]
+pub struct RunSettings {
+    /// `LOQUAT_MAX_RUNS`: by one process.
+    pub most: u32,
+    /// `LOQUAT_MAX_RUNS_PER_USER`: for one user, over all processes.
+    pub most_per_user: u32,
+}
+
+impl Default for RunSettings {
+    fn default() -> Self {
+        Self {
+            most: 200,
+            most_per_user: 5,
+        }
+    }
 }

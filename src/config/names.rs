@@ -127,6 +127,10 @@ settings! {
         "The first assistant message of every chat; none by default";
     SYSTEM_PROMPT: "system_prompt", "LOQUAT_SYSTEM_PROMPT",
         "Standing instructions to the model; none by default";
+    MAX_RUNS: "max_runs", "LOQUAT_MAX_RUNS",
+        "How many replies the server writes at once, more of them wait; 200 by default";
+    MAX_RUNS_PER_USER: "max_runs_per_user", "LOQUAT_MAX_RUNS_PER_USER",
+        "How many replies of one user are written at once, on all servers; 5 by default";
 
     CORS_ORIGINS: "cors_origins", "CORS_ORIGINS",
         "Exact origins, comma-separated, whose pages may call the API; none by default";

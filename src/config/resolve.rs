@@ -14,8 +14,8 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::{
-    ChatSettings, DatabaseSettings, Environment, LogFormat, LogSettings, Settings, SettingsError,
-    issuers, names, provider,
+    ChatSettings, DatabaseSettings, Environment, LogFormat, LogSettings, RunSettings, Settings,
+    SettingsError, issuers, names, provider,
     sources::{Found, Sources},
     values::{cors_origin, invalid, list, number, one_of},
 };
@@ -48,6 +48,7 @@ impl Settings {
             });
         }
 
+        let runs = RunSettings::default();
         Ok(Self {
             environment,
             bind,
@@ -61,6 +62,15 @@ impl Settings {
             chat: ChatSettings {
                 greeting: prose(sources, &names::GREETING)?,
                 system_prompt: prose(sources, &names::SYSTEM_PROMPT)?,
+                runs: RunSettings {
+                    most: number(sources, &names::MAX_RUNS, 1..=10_000, runs.most)?,
+                    most_per_user: number(
+                        sources,
+                        &names::MAX_RUNS_PER_USER,
+                        1..=100,
+                        runs.most_per_user,
+                    )?,
+                },
             },
             cors_origins: cors_origins(sources)?,
             trusted_proxies: trusted_proxies(sources)?,

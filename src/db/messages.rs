@@ -32,8 +32,8 @@ pub struct PathPage {
     pub page: Page<Message>,
 }
 
-/// Where the text of an unfinished message is read: the chunks of its newest attempt that has
-/// any. One statement sees one moment, so a reply that ends meanwhile is never seen empty.
+/// Where the text of an unfinished message is read: the chunks of its current attempt, which begins
+/// anew. One statement sees one moment, so a reply that ends meanwhile is never seen empty.
 macro_rules! message_columns {
     () => {
         message_columns!("m.content")
@@ -42,10 +42,10 @@ macro_rules! message_columns {
         concat!(
             "m.id, m.conversation_id, m.parent_id, m.active, m.position, m.version_number, m.revision, m.role, \
          case when m.completed_at is null then coalesce((\
-           select string_agg(c.text, '' order by c.\"offset\") from chat.reply_chunks c \
-           where c.user_id = m.user_id and c.message_id = m.id and c.attempt = (\
-             select max(n.attempt) from chat.reply_chunks n \
-             where n.user_id = m.user_id and n.message_id = m.id)), '') \
+           select string_agg(c.text, '' order by c.\"offset\") from chat.replies r \
+           join chat.reply_chunks c \
+             on c.user_id = r.user_id and c.message_id = r.message_id and c.attempt = r.attempt \
+           where r.user_id = m.user_id and r.message_id = m.id), '') \
          else ",
             $stored,
             " end as content, \

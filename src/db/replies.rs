@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use super::{DbError, ViewerTx, error::during};
+use super::{
+    DbError, ViewerTx,
+    claims::{is_first, is_free, places_lock},
+    error::during,
+};
 use crate::model::{ConversationId, MessageId, ProcessId, ReplyError, TokenUsage};
 
 /// A run that starts with the message that it writes.
@@ -11,8 +15,24 @@ pub struct NewRun {
     pub message_id: MessageId,
     pub conversation_id: ConversationId,
     pub position: i32,
-    pub process_id: ProcessId,
+    /// Who carries it out at once, if nothing stands in the way; `None`: it waits.
+    pub process_id: Option<ProcessId>,
     pub lease: Duration,
+    /// How many runs of the user may be carried out at once.
+    pub most_at_once: u32,
+    /// How many the user may have in all.
+    pub most: u32,
+}
+
+/// What became of a new run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoredRun {
+    /// The process that was named holds it, under this fence and with this attempt.
+    Claimed { fence: i64, attempt: i32 },
+    /// It waits for a process, for an earlier run of its conversation, or for one of its user's.
+    Waiting,
+    /// Nothing was stored: its user has as many as anybody may.
+    TooMany,
 }
 
 /// How a reply ended.
@@ -28,27 +48,61 @@ pub enum Outcome {
 }
 
 impl ViewerTx {
-    /// Stores the run of a pending reply, with the first fence.
-    pub async fn insert_run(&mut self, run: NewRun) -> Result<i64, DbError> {
+    /// Stores the run of a pending reply. It is carried out at once only if its user's older runs
+    /// that could be have a place, too. The conversation is locked before, and touched afterwards:
+    /// in between comes the lock on the user's places, which lasts as long as the transaction.
+    pub async fn insert_run(&mut self, run: NewRun) -> Result<StoredRun, DbError> {
         let claims =
             serde_json::to_string(self.viewer.claims()).expect("three strings always become JSON");
-        sqlx::query_scalar(
-            "insert into chat.replies \
-               (user_id, message_id, conversation_id, claims, process_id, lease_expires_at, fence, attempt, \
-                position) \
-             values ($1, $2, $3, $4::jsonb, $5, clock_timestamp() + $6 * interval '1 millisecond', 1, 1, $7) \
-             returning fence",
-        )
+        // A statement of its own: what is counted afterwards must be newer than the lock.
+        sqlx::query(concat!(
+            "select pg_advisory_xact_lock(",
+            places_lock!("user_id"),
+            ") from chat.users where user_id = $1"
+        ))
+        .bind(self.viewer.user_id().uuid())
+        .execute(&mut *self.tx)
+        .await
+        .map_err(during("lock a user's places"))?;
+        let stored: Option<(bool, i64, i32)> = sqlx::query_as(concat!(
+            "with places as (\
+               select count(*) as unfinished, \
+                 count(*) filter (where r.lease_expires_at >= statement_timestamp()) as held, \
+                 count(*) filter (where ",
+            is_free!(),
+            " and ",
+            is_first!(),
+            ") as ready, \
+                 bool_or(r.conversation_id = $3 and r.position < $5) as is_behind \
+               from chat.replies r where r.user_id = $1), \
+             holder as (\
+               select case when held + ready < $8 and is_behind is not true then $6::uuid end as id \
+               from places where unfinished < $9) \
+             insert into chat.replies \
+               (user_id, message_id, conversation_id, claims, position, process_id, lease_expires_at, \
+                fence, attempt) \
+             select $1, $2, $3, $4::jsonb, $5, id, \
+               case when id is not null then clock_timestamp() + $7 * interval '1 millisecond' end, \
+               (id is not null)::int, (id is not null)::int from holder \
+             returning process_id is not null, fence, attempt"
+        ))
         .bind(self.viewer.user_id().uuid())
         .bind(run.message_id.uuid())
         .bind(run.conversation_id.uuid())
         .bind(claims)
-        .bind(run.process_id.uuid())
-        .bind(run.lease.as_millis() as f64)
         .bind(run.position)
-        .fetch_one(&mut *self.tx)
+        .bind(run.process_id.map(|id| id.uuid()))
+        .bind(run.lease.as_millis() as f64)
+        .bind(i64::from(run.most_at_once))
+        .bind(i64::from(run.most))
+        .fetch_optional(&mut *self.tx)
         .await
-        .map_err(during("store a run"))
+        .map_err(during("store a run"))?;
+        Ok(match stored {
+            Some((true, fence, attempt)) => StoredRun::Claimed { fence, attempt },
+            Some((false, ..)) => StoredRun::Waiting,
+            None => StoredRun::TooMany,
+        })
     }
 
     /// Locks the run's row. Whether the run is still held under this fence.
@@ -65,23 +119,25 @@ impl ViewerTx {
         Ok(locked.is_some())
     }
 
-    /// From pending to streaming; one that streams already goes on. Its run is locked before.
+    /// From pending to streaming; one that streams already goes on. Its run is locked before. The
+    /// model that is to write it; `None`: it is no reply that this viewer may write.
     pub async fn begin_reply(
         &mut self,
         message_id: MessageId,
         revision: i64,
-    ) -> Result<(), DbError> {
-        sqlx::query(
-            "update chat.messages set status = 'STREAMING', revision = $3 \
-             where user_id = $1 and id = $2 and status = 'PENDING'",
+    ) -> Result<Option<String>, DbError> {
+        sqlx::query_scalar(
+            "update chat.messages set status = 'STREAMING', \
+               revision = case when status = 'PENDING' then $3 else revision end \
+             where user_id = $1 and id = $2 and status in ('PENDING', 'STREAMING') \
+             returning coalesce(model, '')",
         )
         .bind(self.viewer.user_id().uuid())
         .bind(message_id.uuid())
         .bind(revision)
-        .execute(&mut *self.tx)
+        .fetch_optional(&mut *self.tx)
         .await
-        .map_err(during("begin a reply"))?;
-        Ok(())
+        .map_err(during("begin a reply"))
     }
 
     /// Writes how a reply ended and what it cost, and ends its run, chunks and all. Its run is

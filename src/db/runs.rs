@@ -1,14 +1,11 @@
-//! The runs of replies across users: what one process holds, ticks and takes over.
+//! The runs of replies across users: what one process holds, ticks and gives up.
 
 use std::{collections::HashMap, time::Duration};
 
 use uuid::Uuid;
 
-use super::{DbError, SystemTx, Viewer, error::during};
-use crate::{
-    auth::PolicyClaims,
-    model::{Access, ConversationId, MessageId, ProcessId, UserId},
-};
+use super::{DbError, SystemTx, error::during};
+use crate::model::{MessageId, ProcessId, UserId};
 
 /// One reply of one user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,16 +33,6 @@ pub struct Chunk {
     pub offset: u32,
     pub length: u32,
     pub text: String,
-}
-
-/// A run whose process let its lease expire, now held by the process that asked.
-#[derive(Clone, Debug)]
-pub struct ExpiredRun {
-    pub viewer: Viewer,
-    pub message_id: MessageId,
-    pub conversation_id: ConversationId,
-    pub fence: i64,
-    pub attempt: i32,
 }
 
 impl SystemTx {
@@ -103,13 +90,14 @@ impl SystemTx {
     /// Extends the leases of runs that this transaction has locked, counted from now on the
     /// database's clock.
     pub async fn renew_leases(&mut self, runs: &[RunKey], lease: Duration) -> Result<(), DbError> {
+        let (users, messages) = columns_of(runs);
         sqlx::query(
             "update chat.replies r set lease_expires_at = clock_timestamp() + $3 * interval '1 millisecond' \
              from unnest($1::uuid[], $2::uuid[]) as asked (user_id, message_id) \
              where r.user_id = asked.user_id and r.message_id = asked.message_id",
         )
-        .bind(runs.iter().map(|key| key.user_id.uuid()).collect::<Vec<_>>())
-        .bind(runs.iter().map(|key| key.message_id.uuid()).collect::<Vec<_>>())
+        .bind(users)
+        .bind(messages)
         .bind(lease.as_millis() as f64)
         .execute(&mut *self.tx)
         .await
@@ -162,46 +150,21 @@ impl SystemTx {
         Ok(())
     }
 
-    /// Takes over runs whose lease has expired: each gets this process, a new lease and a higher
-    /// fence, so that whoever held it before can write nothing more.
-    pub async fn take_expired_runs(
-        &mut self,
-        process_id: ProcessId,
-        lease: Duration,
-        limit: u32,
-    ) -> Result<Vec<ExpiredRun>, DbError> {
-        let rows: Vec<ExpiredRow> = sqlx::query_as(
-            "update chat.replies r set process_id = $1, fence = fence + 1, \
-               lease_expires_at = clock_timestamp() + $2 * interval '1 millisecond' \
-             from (select user_id, message_id from chat.replies \
-                   where lease_expires_at < statement_timestamp() \
-                   order by lease_expires_at limit $3 for update skip locked) as expired \
-             where r.user_id = expired.user_id and r.message_id = expired.message_id \
-             returning r.user_id, r.message_id, r.conversation_id, r.claims::text as claims, r.fence, r.attempt",
+    /// Gives up runs whose rows this transaction has locked, for any process to go on with: whoever
+    /// held them can write nothing more.
+    pub async fn release_runs(&mut self, runs: &[RunKey]) -> Result<(), DbError> {
+        let (users, messages) = columns_of(runs);
+        sqlx::query(
+            "update chat.replies r set process_id = null, lease_expires_at = null, fence = fence + 1 \
+             from unnest($1::uuid[], $2::uuid[]) as asked (user_id, message_id) \
+             where r.user_id = asked.user_id and r.message_id = asked.message_id",
         )
-        .bind(process_id.uuid())
-        .bind(lease.as_millis() as f64)
-        .bind(i64::from(limit))
-        .fetch_all(&mut *self.tx)
+        .bind(users)
+        .bind(messages)
+        .execute(&mut *self.tx)
         .await
-        .map_err(during("take over expired runs"))?;
-        Ok(rows
-            .into_iter()
-            .filter_map(|row| {
-                // One row that nobody can read does not keep the others from their end.
-                let Ok(claims) = serde_json::from_str::<PolicyClaims>(&row.claims) else {
-                    tracing::error!(message.id = %row.message_id, "a run holds unknown claims");
-                    return None;
-                };
-                Some(ExpiredRun {
-                    viewer: Viewer::new(row.user_id.into(), claims, Access::of_user(false)),
-                    message_id: row.message_id.into(),
-                    conversation_id: row.conversation_id.into(),
-                    fence: row.fence,
-                    attempt: row.attempt,
-                })
-            })
-            .collect())
+        .map_err(during("give runs up"))?;
+        Ok(())
     }
 
     /// Deletes the idempotency keys whose messages were deleted a day ago or earlier.
@@ -216,17 +179,13 @@ impl SystemTx {
     }
 }
 
+fn columns_of(runs: &[RunKey]) -> (Vec<Uuid>, Vec<Uuid>) {
+    runs.iter()
+        .map(|key| (key.user_id.uuid(), key.message_id.uuid()))
+        .unzip()
+}
+
 /// Replies are cut long before they have so many code units.
 fn stored(units: u32) -> i32 {
     i32::try_from(units).unwrap_or(i32::MAX)
-}
-
-#[derive(sqlx::FromRow)]
-struct ExpiredRow {
-    user_id: Uuid,
-    message_id: Uuid,
-    conversation_id: Uuid,
-    claims: String,
-    fence: i64,
-    attempt: i32,
 }

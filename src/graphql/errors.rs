@@ -119,6 +119,13 @@ impl From<ChatError> for ApiError {
                 "A reply is still being written in this conversation.",
             )
             .with("messageId", super::ids::encode(message_id).to_string()),
+            ChatError::TooManyReplies(most) => Self::limit_exceeded(
+                "unfinishedReplies",
+                most as usize,
+                &format!(
+                    "You have {most} unfinished replies. Wait until one has ended, or stop one."
+                ),
+            ),
             ChatError::KeyReused => Self::conflict(
                 "IDEMPOTENCY_KEY_REUSED",
                 "idempotencyKey: was used before, with other input.",

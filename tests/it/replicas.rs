@@ -71,11 +71,13 @@ async fn a_run_whose_process_is_gone_ends_with_its_text_and_the_chat_goes_on() {
         (text.as_deref() == Some("written down")).then_some(())
     })
     .await;
-    // Its process forgets it: no tick renews the lease, as after a crash.
-    sqlx::query("update chat.replies set process_id = gen_random_uuid(), fence = fence + 1")
-        .execute(&mut connection)
-        .await
-        .expect("an update");
+    // Its process forgets it: no tick renews the lease, as after a crash. Two were lost before.
+    sqlx::query(
+        "update chat.replies set process_id = gen_random_uuid(), fence = fence + 1, losses = 2",
+    )
+    .execute(&mut connection)
+    .await
+    .expect("an update");
     writing.hung_up().await;
 
     let survivor = Replica::start(&test).await;
@@ -175,6 +177,7 @@ async fn the_tick_of_a_process_that_was_fenced_off_hangs_up_and_writes_nothing_m
     })
     .await;
     let mut connection = test.superuser().await;
+    crate::support::sql(&test, "update chat.replies set losses = 2").await;
     fence_off(&mut connection).await;
     writing.say("after");
     writing.hung_up().await;
@@ -184,7 +187,7 @@ async fn the_tick_of_a_process_that_was_fenced_off_hangs_up_and_writes_nothing_m
             .await
             .expect("a count");
     assert_eq!(later, 0);
-    // Nobody renews the lease, so the reply ends as an interrupted one.
+    // Nobody renews the lease, for the third time, so the reply ends as an interrupted one.
     let ended = reader.finished().await;
     assert_eq!(ended.status, MessageStatus::Failed);
     assert_eq!(ended.content, "before ");

@@ -150,6 +150,7 @@ async fn the_model_sees_instructions_the_earlier_turns_and_its_own_name() {
     let settings = ChatSettings {
         greeting: Some("Welcome!".to_owned()),
         system_prompt: Some("Be kind.".to_owned()),
+        ..ChatSettings::default()
     };
     let replica = Replica::with(&test, QUICK, settings).await;
     let viewer = replica.viewer("alice").await;
@@ -304,7 +305,7 @@ async fn deleting_or_resetting_a_conversation_stops_its_reply() {
 }
 
 #[tokio::test]
-async fn a_soft_stop_takes_nothing_new_and_a_hard_stop_keeps_the_text() {
+async fn a_soft_stop_takes_nothing_new_and_a_hard_stop_hands_over() {
     let test = TestDatabase::create().await;
     let replica = Replica::start(&test).await;
     let viewer = replica.viewer("alice").await;
@@ -337,12 +338,21 @@ async fn a_soft_stop_takes_nothing_new_and_a_hard_stop_keeps_the_text() {
 
     replica.lifecycle.begin_hard_stop();
     writing.hung_up().await;
-    let ended = reader.finished().await;
-    assert_eq!(ended.content, "half and more");
-    assert_eq!(
-        ended.error.map(|error| error.code),
-        Some(ReplyErrorCode::Interrupted)
-    );
     replica.chat.drained().await;
     replica.lifecycle.finished().await;
+    let mut connection = test.superuser().await;
+    let (waits, losses, text): (bool, i32, String) = sqlx::query_as(
+        "select process_id is null, losses, string_agg(text, '' order by \"offset\") \
+         from chat.replies join chat.reply_chunks using (user_id, message_id) group by 1, 2",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .expect("its run");
+    assert_eq!((waits, losses, &*text), (true, 0, "half and more"));
+    let kept = replica
+        .message(&viewer, sent.reply.id)
+        .await
+        .expect("there");
+    assert_eq!(kept.status, MessageStatus::Streaming);
+    assert_eq!(kept.content, "half and more", "until it is begun anew");
 }

@@ -67,11 +67,12 @@ async fn every_reply_that_reached_the_provider_is_counted_however_it_ended() {
     finished(id).await;
     assert_eq!(usage(&api, &alice, json!({})).await, used(3, 3, 4, 7));
 
-    // One that another process was lost with counts too, and is ended here.
+    // One that three processes were lost with counts too, and is ended here.
     let (id, _writing) = ask().await;
     sql(
         &test,
-        "update chat.replies set lease_expires_at = now() - interval '1 second', fence = fence + 1",
+        "update chat.replies set lease_expires_at = now() - interval '1 second', fence = fence + 1, \
+           losses = 2",
     )
     .await;
     within("the reply is ended", async {

@@ -13,15 +13,12 @@ type Props = {
   model?: string;
   /** Resolves to the error, or to nothing when the server has stored the message. */
   onSend: (draft: Draft, idempotencyKey: string) => Promise<CombinedError | undefined>;
-  /** Ends the reply that is being written; resolves like `onSend`. */
-  onStop?: () => Promise<CombinedError | undefined>;
 };
 
-export function Composer({ placeholder, isBusy, model, onSend, onStop }: Props) {
+export function Composer({ placeholder, isBusy, model, onSend }: Props) {
   const [content, setContent] = useState("");
   const [chosenModel, setChosenModel] = useState<string>();
   const [isSending, setSending] = useState(false);
-  const [isStopping, setStopping] = useState(false);
   const [error, setError] = useState<CombinedError>();
   // One key for one draft, however often it is sent: if the server has stored the message and only
   // its answer was lost, sending it again stores nothing more.
@@ -42,12 +39,6 @@ export function Composer({ placeholder, isBusy, model, onSend, onStop }: Props) 
     setSending(false);
     setError(failure);
     if (!failure) edit(() => setContent(""));
-  }
-
-  async function stop() {
-    setStopping(true);
-    setError(await onStop?.());
-    setStopping(false);
   }
 
   function submit(event: FormEvent) {
@@ -89,15 +80,9 @@ export function Composer({ placeholder, isBusy, model, onSend, onStop }: Props) 
             <span className="keys">Enter sends, Shift+Enter breaks the line</span>
           )}
         </span>
-        {isBusy && onStop ? (
-          <button type="button" className="button" disabled={isStopping} onClick={() => void stop()}>
-            Stop
-          </button>
-        ) : (
-          <button type="submit" className="button primary" disabled={!canSend}>
-            Send
-          </button>
-        )}
+        <button type="submit" className="button primary" disabled={!canSend}>
+          Send
+        </button>
       </div>
     </form>
   );

@@ -4,29 +4,36 @@
 //! that holds its lease, not to whoever asked for it. Its text lives in one log that every
 //! subscriber reads at their own pace ([`log`]), is told to other processes ([`publish`]), which follow
 //! it in a log of their own ([`mirror`]), is written down at each tick ([`tick`]), and is
-//! folded into its message in one final transaction ([`run`]). A run whose process is gone is
-//! found by its expired lease ([`recover`]). What its user wants no more of is ended by whoever writes
-//! it, or in its place ([`stop`]).
+//! folded into its message in one final transaction ([`run`]). A run that waits for room, or whose
+//! process is gone, is claimed by whichever process has room ([`claim`]); a process that stops hands
+//! its runs over ([`hand_over`]). What its user wants no more of is ended by whoever writes it, or in
+//! its place ([`stop`]).
 //!
 //! Invariants: every write carries the fence of its run, and nothing is published by a process
 //! whose own lease has run out on its own clock; the log is never ahead of what a finished message
 //! holds; a subscriber has no queue.
 
 mod assembly;
+mod claim;
 mod feed;
 mod follow;
+mod hand_over;
 mod log;
 mod mirror;
 mod progress;
 mod publish;
 mod recover;
 mod registry;
+mod room;
 mod run;
 mod shared;
 mod stop;
 mod tick;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use tokio::{sync::Notify, time::Instant};
 
@@ -36,12 +43,13 @@ pub use registry::PreparedRun;
 use self::{
     mirror::Mirrors,
     registry::{Registry, Run},
+    room::Room,
 };
 use super::ChatError;
 use crate::{
     broker::{Broker, Notice, Receiver},
     config::ChatSettings,
-    db::{Database, NewRun, RunKey, Viewer, ViewerTx},
+    db::{Claims, Database, NewRun, RunKey, StoredRun, Viewer, ViewerTx},
     lifecycle::Lifecycle,
     llm::Provider,
     model::{Message, ProcessId, UserId},
@@ -57,7 +65,7 @@ pub struct Timing {
     pub lease: Duration,
     /// How often leases are renewed.
     pub renewal: Duration,
-    /// How often expired leases are looked for.
+    /// How often runs are looked for that wait, or whose lease has expired.
     pub recovery: Duration,
     /// How often new text is told to other processes.
     pub publication: Duration,
@@ -82,6 +90,12 @@ impl Default for Timing {
     }
 }
 
+/// How many unfinished replies one user may have.
+const MAX_UNFINISHED: u32 = 100;
+
+/// How many processes may be lost over one reply before it is given up.
+const MAX_LOSSES: u32 = 3;
+
 /// The replies that this process writes or watches. Clones are handles to the same.
 #[derive(Clone)]
 pub(super) struct Replies {
@@ -96,7 +110,10 @@ struct Engine {
     timing: Timing,
     lifecycle: Lifecycle,
     process_id: ProcessId,
+    room: Room,
     registry: Registry,
+    /// Whether this process stops, and has let go of the runs that it had.
+    handed_over: AtomicBool,
     mirrors: Mirrors,
     /// Asks for a quiet check before the next one is due.
     early_check: Notify,
@@ -111,7 +128,9 @@ impl Replies {
         timing: Timing,
         lifecycle: Lifecycle,
     ) -> Self {
+        let room = Room::for_runs(settings.runs.most);
         let engine = Arc::new(Engine {
+            room,
             database,
             provider,
             broker,
@@ -120,46 +139,57 @@ impl Replies {
             lifecycle,
             process_id: ProcessId::new(),
             registry: Registry::default(),
+            handed_over: AtomicBool::new(false),
             mirrors: Mirrors::default(),
             early_check: Notify::new(),
         });
         let receiver: Arc<dyn Receiver> = engine.clone();
         engine.broker.deliver_to(Arc::downgrade(&receiver));
         engine.lifecycle.spawn(Arc::clone(&engine).tick_on());
-        engine.lifecycle.spawn(Arc::clone(&engine).recover_on());
+        engine.lifecycle.spawn(Arc::clone(&engine).claim_on());
         engine.lifecycle.spawn(Arc::clone(&engine).watch_on());
         engine.lifecycle.spawn(Arc::clone(&engine).publish_on());
         Self { engine }
     }
 
-    /// Stores the run of a pending reply within the transaction that stores the reply, and makes
-    /// its log known to subscribers before anybody can learn of it. Dropped without a start, as
-    /// when the commit fails, it leaves nothing here; a run that was committed all the same is
-    /// then found by its lease.
+    /// Stores the run of a pending reply within the transaction that stores the reply. Where there
+    /// is room, this process carries it out, and its log is made known to subscribers before anybody
+    /// can learn of it; otherwise it waits. Dropped without a start, as when the commit fails, it
+    /// leaves nothing here; a run that was committed all the same is then found by its lease.
     pub async fn prepare(
         &self,
         viewer: &Viewer,
         tx: &mut ViewerTx,
         reply: &Message,
     ) -> Result<PreparedRun, ChatError> {
+        let engine = &self.engine;
+        let place = match engine.lifecycle.is_draining() {
+            true => None,
+            false => engine.room.take(),
+        };
+        let claims = engine.claims();
         // Before the lease is written, so that it runs out here no later than there.
-        let lease_until = Instant::now() + self.engine.timing.lease;
-        let fence = tx
+        let lease_until = Instant::now() + claims.lease;
+        let stored = tx
             .insert_run(NewRun {
                 message_id: reply.id,
                 conversation_id: reply.conversation_id,
                 position: reply.position,
-                process_id: self.engine.process_id,
-                lease: self.engine.timing.lease,
+                process_id: place.is_some().then_some(claims.process_id),
+                lease: claims.lease,
+                most_at_once: claims.most_at_once,
+                most: MAX_UNFINISHED,
             })
             .await?;
-        Ok(PreparedRun::new(
-            Arc::clone(&self.engine),
-            viewer.clone(),
-            reply,
-            fence,
-            lease_until,
-        ))
+        let engine = Arc::clone(engine);
+        match (stored, place) {
+            (StoredRun::Claimed { fence, attempt }, Some(place)) => {
+                let run = Run::new(viewer.clone(), reply.into(), fence, attempt, lease_until);
+                Ok(PreparedRun::held(engine, run, place))
+            }
+            (StoredRun::TooMany, _) => Err(ChatError::TooManyReplies(MAX_UNFINISHED)),
+            (_, place) => Ok(PreparedRun::waiting(engine, place.is_none())),
+        }
     }
 
     /// Gives unfinished replies that are written or followed here the text that they have by now.
@@ -182,6 +212,7 @@ impl Receiver for Engine {
                 conversation_id,
             } => self.check_mirrors(user_id, conversation_id),
             Notice::Delta(heard) => self.hear(heard),
+            Notice::Waiting => self.room.look_again(),
             Notice::Stop {
                 user_id,
                 message_id,
@@ -189,7 +220,6 @@ impl Receiver for Engine {
                 user_id,
                 message_id,
             }),
-            Notice::Waiting => {}
         }
     }
 
@@ -199,6 +229,15 @@ impl Receiver for Engine {
 }
 
 impl Engine {
+    fn claims(&self) -> Claims {
+        Claims {
+            process_id: self.process_id,
+            lease: self.timing.lease,
+            most_at_once: self.settings.runs.most_per_user,
+            most_losses: MAX_LOSSES,
+        }
+    }
+
     /// The run of a reply that is written here.
     fn run_here(&self, key: &RunKey) -> Option<Arc<Run>> {
         self.registry

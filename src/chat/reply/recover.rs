@@ -1,91 +1,25 @@
-//! What becomes of runs whose process is gone.
+//! Runs that nobody can carry out any more, and how they end.
 
-use std::{sync::Arc, time::Duration};
+use tokio::time::timeout;
 
-use futures_util::{StreamExt, stream};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
-
-use super::{Engine, run::failed};
+use super::{Engine, room::TakenPlace};
 use crate::{
-    db::{DbError, ExpiredRun, PathChange, SystemReason},
-    model::ReplyErrorCode,
+    broker::Notice,
+    db::{ClaimedRun, DbError, Fate, Outcome, PathChange, RunKey, SystemReason, Viewer},
+    model::{ConversationId, MessageId, ReplyError, ReplyErrorCode},
 };
 
-/// How many runs are taken over at once; while there are so many, the next look follows at once.
-const BATCH: u32 = 100;
-
-/// How many of them are ended at the same time.
-const AT_ONCE: usize = 4;
-
-/// How often idempotency keys are looked for whose time is over.
-const CLEAN_UP: Duration = Duration::from_secs(60 * 60);
+/// A run that this process holds and that is to be ended.
+pub(super) struct DoomedRun<'a> {
+    pub viewer: &'a Viewer,
+    pub message_id: MessageId,
+    pub conversation_id: ConversationId,
+    pub fence: i64,
+}
 
 impl Engine {
-    /// Looks for expired leases, at the start and ever after. A process that is alive renews its
-    /// own in time, so none of its runs is ever found here.
-    pub(super) async fn recover_on(self: Arc<Self>) {
-        let mut clock = interval(self.timing.recovery);
-        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut cleaned: Option<Instant> = None;
-        let mut failing = false;
-        loop {
-            tokio::select! {
-                _ = clock.tick() => {}
-                () = self.lifecycle.hard_stop().cancelled() => return,
-            }
-            let due = cleaned.is_none_or(|at| at.elapsed() >= CLEAN_UP);
-            match self.recover(due).await {
-                Ok(taken) => {
-                    if due {
-                        cleaned = Some(Instant::now());
-                    }
-                    failing = false;
-                    if taken == BATCH as usize {
-                        clock.reset_immediately();
-                    }
-                }
-                Err(error) if !failing => {
-                    failing = true;
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "interrupted replies could not be looked for"
-                    );
-                }
-                Err(_) => {}
-            }
-        }
-    }
-
-    /// How many runs were taken over.
-    async fn recover(&self, clean_up: bool) -> Result<usize, DbError> {
-        let expired = self.in_time(self.take_expired()).await?;
-        let taken = expired.len();
-        stream::iter(expired)
-            .for_each_concurrent(AT_ONCE, |run| async move { self.end(&run).await })
-            .await;
-        if clean_up {
-            self.in_time(self.clean_up()).await?;
-        }
-        Ok(taken)
-    }
-
-    async fn take_expired(&self) -> Result<Vec<ExpiredRun>, DbError> {
-        let mut tx = self.database.system_tx(SystemReason::Recovery).await?;
-        let expired = tx
-            .take_expired_runs(self.process_id, self.timing.lease, BATCH)
-            .await?;
-        tx.commit().await?;
-        Ok(expired)
-    }
-
-    async fn clean_up(&self) -> Result<(), DbError> {
-        let mut tx = self.database.system_tx(SystemReason::CleanUp).await?;
-        tx.delete_retired_keys().await?;
-        tx.commit().await
-    }
-
     /// A database that does not answer must not stop the looking: a dead connection says nothing.
-    async fn in_time<T>(
+    pub(super) async fn in_time<T>(
         &self,
         work: impl Future<Output = Result<T, DbError>>,
     ) -> Result<T, DbError> {
@@ -94,26 +28,67 @@ impl Engine {
             .unwrap_or(Err(DbError::TimedOut))
     }
 
-    /// One bad reply does not keep the others from their end; its new lease runs out in its turn.
-    async fn end(&self, run: &ExpiredRun) {
-        match self.in_time(self.interrupt(run)).await {
-            Ok(true) => tracing::info!(
+    /// Ends a run that was claimed for that. If it cannot be done now, its new lease runs out in its
+    /// turn.
+    pub(super) async fn give_up(&self, run: ClaimedRun, _place: TakenPlace) {
+        let error = match run.fate {
+            Fate::Write | Fate::Lost => ReplyError {
+                code: ReplyErrorCode::Interrupted,
+                message: "The servers that wrote this reply were lost. Send the message again."
+                    .to_owned(),
+            },
+            Fate::Unreadable => {
+                tracing::error!(message.id = %run.message_id, "a run holds unknown claims");
+                internal()
+            }
+        };
+        let doomed = DoomedRun {
+            viewer: &run.viewer,
+            message_id: run.message_id,
+            conversation_id: run.conversation_id,
+            fence: run.fence,
+        };
+        if self.end(doomed, error).await {
+            tracing::info!(
                 message.id = %run.message_id,
                 reply.attempt = run.attempt,
-                "a reply whose process is gone was ended"
-            ),
-            Ok(false) => {}
-            Err(error) => tracing::error!(
-                message.id = %run.message_id,
-                error = &error as &dyn std::error::Error,
-                "an interrupted reply could not be ended"
-            ),
+                "a reply that no process could finish was ended"
+            );
         }
     }
 
-    /// Whether there was anything left to end.
-    async fn interrupt(&self, run: &ExpiredRun) -> Result<bool, DbError> {
-        let mut tx = self.database.engine_tx(&run.viewer).await?;
+    /// Ends a run with the text that is written down: of its newest attempt that has any. Whether it
+    /// was there to be ended.
+    pub(super) async fn end(&self, run: DoomedRun<'_>, error: ReplyError) -> bool {
+        let message_id = run.message_id;
+        let key = RunKey {
+            user_id: run.viewer.user_id(),
+            message_id,
+        };
+        let outcome = Outcome::Failed(error);
+        match self.in_time(self.try_end(&run, &outcome)).await {
+            Ok(true) => {
+                self.broker.publish(Notice::Changed {
+                    user_id: key.user_id,
+                    conversation_id: run.conversation_id,
+                });
+                true
+            }
+            Ok(false) => self.abandon(key, run.fence).await,
+            Err(error) => {
+                tracing::error!(
+                    message.id = %message_id,
+                    error = &error as &dyn std::error::Error,
+                    "a reply could not be ended"
+                );
+                !error.is_unavailable() && self.abandon(key, run.fence).await
+            }
+        }
+    }
+
+    /// Whether there was anything to end, in the eyes of its user.
+    async fn try_end(&self, run: &DoomedRun<'_>, outcome: &Outcome) -> Result<bool, DbError> {
+        let mut tx = self.database.engine_tx(run.viewer).await?;
         let Some(conversation) = tx
             .touch_conversation(run.conversation_id, PathChange::None)
             .await?
@@ -123,13 +98,46 @@ impl Engine {
         if !tx.lock_run(run.message_id, run.fence).await? {
             return Ok(false);
         }
-        let outcome = failed(
-            ReplyErrorCode::Interrupted,
-            "The server that wrote this reply was lost. Send the message again.",
-        );
-        tx.finish_reply(run.message_id, conversation.revision, None, &outcome)
+        tx.finish_reply(run.message_id, conversation.revision, None, outcome)
             .await?;
         tx.commit().await?;
         Ok(true)
+    }
+
+    /// The last resort: policies of the database's owner keep the user from ending their own reply,
+    /// which would be taken up for ever. Where the run is gone, this does nothing.
+    async fn abandon(&self, key: RunKey, fence: i64) -> bool {
+        let abandoned = self.in_time(async {
+            let mut tx = self.database.system_tx(SystemReason::Recovery).await?;
+            let ended = tx.abandon_run(key, fence, &internal()).await?;
+            tx.commit().await?;
+            Ok(ended)
+        });
+        match abandoned.await {
+            Ok(ended) => {
+                if ended {
+                    tracing::warn!(
+                        message.id = %key.message_id,
+                        "a reply was ended without its text: its user may not write it"
+                    );
+                }
+                ended
+            }
+            Err(error) => {
+                tracing::error!(
+                    message.id = %key.message_id,
+                    error = &error as &dyn std::error::Error,
+                    "a reply that its user may not write could not be ended"
+                );
+                false
+            }
+        }
+    }
+}
+
+pub(super) fn internal() -> ReplyError {
+    ReplyError {
+        code: ReplyErrorCode::Internal,
+        message: "The server failed to write this reply. Send the message again.".to_owned(),
     }
 }

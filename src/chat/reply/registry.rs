@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -14,8 +15,10 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Engine,
     log::{Position, ReplyLog},
+    room::Place,
 };
 use crate::{
+    broker::Notice,
     db::{RunKey, Viewer},
     model::{ConversationId, Message, MessageId},
 };
@@ -27,7 +30,6 @@ pub struct Run {
     pub conversation_id: ConversationId,
     /// Its place on the path: it answers what comes before.
     pub position: i32,
-    pub model: String,
     pub fence: i64,
     pub attempt: i32,
     pub log: ReplyLog,
@@ -35,6 +37,8 @@ pub struct Run {
     pub lost: CancellationToken,
     /// Cancelled when its user wants no more of it.
     pub stop: CancellationToken,
+    /// Whether its end is being stored: then it is handed over only if that takes too long.
+    pub ending: AtomicBool,
     /// Whether its transaction is known to be committed: before that a tick cannot see its row.
     committed: AtomicBool,
     /// Until when it may be published and written, on this process's monotonic clock.
@@ -43,7 +47,52 @@ pub struct Run {
     written: Mutex<Position>,
 }
 
+/// Which message a run writes.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    pub message_id: MessageId,
+    pub conversation_id: ConversationId,
+    pub position: i32,
+}
+
+impl From<&Message> for Target {
+    fn from(message: &Message) -> Self {
+        Self {
+            message_id: message.id,
+            conversation_id: message.conversation_id,
+            position: message.position,
+        }
+    }
+}
+
 impl Run {
+    pub fn new(
+        viewer: Viewer,
+        target: Target,
+        fence: i64,
+        attempt: i32,
+        lease_until: Instant,
+    ) -> Self {
+        Self {
+            key: RunKey {
+                user_id: viewer.user_id(),
+                message_id: target.message_id,
+            },
+            viewer,
+            conversation_id: target.conversation_id,
+            position: target.position,
+            fence,
+            attempt,
+            log: ReplyLog::default(),
+            lost: CancellationToken::new(),
+            stop: CancellationToken::new(),
+            ending: AtomicBool::new(false),
+            committed: AtomicBool::new(false),
+            lease_until: Mutex::new(lease_until),
+            written: Mutex::new(Position::default()),
+        }
+    }
+
     pub fn holds_lease(&self) -> bool {
         Instant::now() < *lock(&self.lease_until)
     }
@@ -98,7 +147,7 @@ impl Registry {
         let _ = self.count.subscribe().wait_for(|count| *count == 0).await;
     }
 
-    fn insert(&self, run: Arc<Run>) {
+    pub fn insert(&self, run: Arc<Run>) {
         let mut runs = lock(&self.runs);
         runs.insert(run.key, run);
         self.count.send_replace(runs.len());
@@ -119,57 +168,66 @@ impl Registry {
 /// A run within the transaction that makes it.
 pub struct PreparedRun {
     engine: Arc<Engine>,
-    run: Option<Arc<Run>>,
+    state: Prepared,
+}
+
+enum Prepared {
+    /// This process is to carry it out.
+    Held(Arc<Run>, Place),
+    /// It waits. `for_room`: any process that has some may carry it out.
+    Waiting {
+        for_room: bool,
+    },
+    Done,
 }
 
 impl PreparedRun {
-    pub(super) fn new(
-        engine: Arc<Engine>,
-        viewer: Viewer,
-        reply: &Message,
-        fence: i64,
-        lease_until: Instant,
-    ) -> Self {
-        let run = Arc::new(Run {
-            key: RunKey {
-                user_id: viewer.user_id(),
-                message_id: reply.id,
-            },
-            viewer,
-            conversation_id: reply.conversation_id,
-            position: reply.position,
-            model: reply.model.clone().unwrap_or_default(),
-            fence,
-            attempt: 1,
-            log: ReplyLog::default(),
-            lost: CancellationToken::new(),
-            stop: CancellationToken::new(),
-            committed: AtomicBool::new(false),
-            lease_until: Mutex::new(lease_until),
-            written: Mutex::new(Position::default()),
-        });
+    pub(super) fn held(engine: Arc<Engine>, run: Run, place: Place) -> Self {
+        let run = Arc::new(run);
         engine.registry.insert(Arc::clone(&run));
         Self {
             engine,
-            run: Some(run),
+            state: Prepared::Held(run, place),
         }
     }
 
-    /// The transaction is committed: writes the reply, on a task of its own.
+    pub(super) fn waiting(engine: Arc<Engine>, for_room: bool) -> Self {
+        Self {
+            engine,
+            state: Prepared::Waiting { for_room },
+        }
+    }
+
+    /// The transaction is committed: writes the reply, on a task of its own, or tells whoever may
+    /// have room for it.
     pub fn start(mut self) {
-        if let Some(run) = self.run.take() {
-            run.committed.store(true, Ordering::Release);
-            let engine = Arc::clone(&self.engine);
-            self.engine.lifecycle.spawn(engine.write_reply(run));
+        match mem::replace(&mut self.state, Prepared::Done) {
+            Prepared::Held(run, place) => self.engine.carry_out(run, place),
+            Prepared::Waiting { for_room } => {
+                self.engine.room.look_again();
+                if for_room {
+                    self.engine.broker.publish(Notice::Waiting);
+                }
+            }
+            Prepared::Done => {}
         }
     }
 }
 
 impl Drop for PreparedRun {
     fn drop(&mut self) {
-        if let Some(run) = self.run.take() {
-            self.engine.registry.remove(&run);
+        if let Prepared::Held(run, _) = &self.state {
+            self.engine.registry.remove(run);
         }
+    }
+}
+
+impl Engine {
+    /// Writes the reply of a run whose row is committed, on a task of its own.
+    pub(super) fn carry_out(self: &Arc<Self>, run: Arc<Run>, place: Place) {
+        run.committed.store(true, Ordering::Release);
+        self.lifecycle
+            .spawn(Arc::clone(self).write_reply(run, place.taken()));
     }
 }
 

@@ -1,11 +1,21 @@
 //! One run: from the stored question to the stored answer.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
-use super::{Engine, log::LogPhase, registry::Run};
+use super::{
+    Engine,
+    log::LogPhase,
+    recover::{DoomedRun, internal},
+    registry::Run,
+    room::TakenPlace,
+};
 use crate::{
     broker::Notice,
     chat::prompt,
@@ -27,11 +37,14 @@ const RETRY: Duration = Duration::from_millis(250);
 enum Stop {
     /// It is not this process's any more.
     Lost,
+    /// This process stops, and another is to begin it anew.
+    HandedOver,
     Ended(Outcome),
 }
 
 impl Engine {
-    pub(super) async fn write_reply(self: Arc<Self>, run: Arc<Run>) {
+    /// Holds its place to the end.
+    pub(super) async fn write_reply(self: Arc<Self>, run: Arc<Run>, _place: TakenPlace) {
         let mut held = Held {
             engine: &self,
             run: &run,
@@ -42,17 +55,20 @@ impl Engine {
             biased;
             () = run.lost.cancelled() => Stop::Lost,
             () = run.stop.cancelled() => Stop::Ended(Outcome::Stopped),
-            () = self.lifecycle.hard_stop().cancelled() => Stop::Ended(failed(
-                ReplyErrorCode::Interrupted,
-                "The server was stopped while it wrote this reply. Send the message again.",
-            )),
+            () = self.lifecycle.hard_stop().cancelled() => Stop::HandedOver,
             stop = AssertUnwindSafe(self.generate(&run)).catch_unwind() => {
                 stop.unwrap_or_else(|_| panicked(&run))
             }
         };
-        // Readers that find no run look into the database, so it must know first.
-        if let Stop::Ended(outcome) = stop {
-            held.phase = self.finish(&run, &outcome).await;
+        match stop {
+            // Readers that find no run look into the database, so it must know first.
+            Stop::Ended(outcome) => {
+                run.ending.store(true, Ordering::Release);
+                held.phase = self.finish(&run, &outcome).await;
+            }
+            // What it has written is stored, and its row let go, together with all others.
+            Stop::HandedOver => self.let_go(&run).await,
+            Stop::Lost => {}
         }
     }
 
@@ -144,8 +160,12 @@ impl Engine {
         if !tx.lock_run(run.message_id(), run.fence).await? {
             return Ok(None);
         }
-        tx.begin_reply(run.message_id(), conversation.revision)
-            .await?;
+        let Some(model) = tx
+            .begin_reply(run.message_id(), conversation.revision)
+            .await?
+        else {
+            return Ok(None);
+        };
         let own = tx.system_prompts(&[run.conversation_id]).await?.pop();
         let path = tx
             .path_before(run.conversation_id, run.position, MAX_PROMPT_BYTES)
@@ -160,7 +180,7 @@ impl Engine {
         .filter(|text| !text.trim().is_empty())
         .collect();
         Ok(Some(Prompt {
-            model: run.model.clone(),
+            model,
             turns: prompt::turns(&instructions, &path),
         }))
     }
@@ -198,6 +218,13 @@ impl Engine {
                         error = &error as &dyn std::error::Error,
                         "a finished reply could not be stored"
                     );
+                    let doomed = DoomedRun {
+                        viewer: &run.viewer,
+                        message_id: run.message_id(),
+                        conversation_id: run.conversation_id,
+                        fence: run.fence,
+                    };
+                    self.end(doomed, internal()).await;
                     return LogPhase::Lost;
                 }
             }

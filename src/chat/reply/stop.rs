@@ -59,6 +59,8 @@ impl EndedRuns {
             user_id,
             conversation_id,
         });
+        // What waited behind them need wait no longer.
+        engine.room.look_again();
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
 use crate::db::{Chunk, DbError, RunState, SystemReason};
 
 impl Engine {
-    /// Ends when the process stops and no run is left.
+    /// Ends when the process stops, with its runs handed over.
     pub(super) async fn tick_on(self: Arc<Self>) {
         let mut clock = interval(self.timing.tick);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -22,7 +22,7 @@ impl Engine {
         loop {
             tokio::select! {
                 _ = clock.tick() => {}
-                () = self.stopped() => return,
+                () = self.lifecycle.hard_stop().cancelled() => return self.hand_over().await,
             }
             let now = Instant::now();
             let renew = now.duration_since(renewed) >= self.timing.renewal;
@@ -51,11 +51,6 @@ impl Engine {
                 }
             }
         }
-    }
-
-    async fn stopped(&self) {
-        self.lifecycle.hard_stop().cancelled().await;
-        self.registry.empty().await;
     }
 
     async fn tick(&self, renew: bool) -> Result<(), DbError> {
@@ -120,15 +115,15 @@ impl Engine {
 }
 
 /// One run's share of a tick.
-struct Entry {
-    run: Arc<Run>,
-    chunk: Option<Chunk>,
+pub(super) struct Entry {
+    pub run: Arc<Run>,
+    pub chunk: Option<Chunk>,
     /// Where the log stands once the chunk is written.
     end: Position,
 }
 
 impl Entry {
-    fn new(run: Arc<Run>) -> Self {
+    pub fn new(run: Arc<Run>) -> Self {
         let (delta, end) = run.log.since(run.written());
         let chunk = (!delta.text.is_empty()).then(|| Chunk {
             run: run.key,

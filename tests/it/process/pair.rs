@@ -53,7 +53,7 @@ async fn a_subscriber_elsewhere_has_the_exact_text() {
 }
 
 #[tokio::test]
-async fn a_subscriber_elsewhere_learns_that_the_writer_crashed() {
+async fn a_subscriber_elsewhere_learns_that_its_server_took_the_reply_of_a_crashed_one_over() {
     let test = TestDatabase::create().await;
     let model = FakeProvider::start().await;
     model.script(Script::stream().text("as far as this").stall());
@@ -65,15 +65,17 @@ async fn a_subscriber_elsewhere_learns_that_the_writer_crashed() {
     let mut follower = reader.follow(&reply).await;
     written_down(&test, "as far as this").await;
 
+    follower.until("as far as this").await;
+    model.reply_with(["as ", "far as that"]);
     here.crash().await;
     let crashed = Instant::now();
     let finished = follower.finished().await;
 
     let took = crashed.elapsed();
     assert!(took < Duration::from_secs(10), "{took:?}");
-    assert_eq!(finished["status"], "FAILED");
-    assert_eq!(finished["error"]["code"], "INTERRUPTED");
-    assert_eq!(finished["content"], "as far as this");
+    assert_eq!(finished["status"], "COMPLETED");
+    assert_eq!(finished["content"], "as far as that");
+    assert_eq!(model.requests().len(), 2, "one for each attempt");
     reader.send(&conversation, "go on").await;
 }
 

@@ -1,0 +1,183 @@
+//! Runs that wait, and runs whose process is gone: this process carries out as many as it has room
+//! for, the oldest first.
+//!
+//! Whoever knows of such a run says so, and each process looks from time to time anyway, so that
+//! nothing depends on having been told.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use super::{
+    Engine,
+    registry::{Run, Target},
+    room::Place,
+};
+use crate::db::{ClaimedRun, DbError, Fate, SystemReason};
+
+/// How many runs are claimed at once. While there are more and room for them, the next look follows.
+const BATCH: usize = 100;
+
+/// How many runs are looked at, even if there is room for fewer: somebody else may be at work on the
+/// first ones.
+const LOOKED_AT: usize = 20;
+
+/// How soon users are looked at again whose places somebody had locked.
+const CONTESTED: Duration = Duration::from_millis(20);
+
+/// How often idempotency keys are looked for whose time is over.
+const CLEAN_UP: Duration = Duration::from_secs(60 * 60);
+
+/// What a look came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// Nothing is left that this process could claim.
+    Done,
+    /// There may be more.
+    Again,
+    /// Somebody else was at work on the places of a user.
+    Contested,
+}
+
+impl Engine {
+    /// Looks for runs, at the start and until the process is to stop.
+    pub(super) async fn claim_on(self: Arc<Self>) {
+        let mut clock = interval(self.timing.recovery);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut cleaned: Option<Instant> = None;
+        let mut again: Option<Instant> = None;
+        let mut failing = false;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.lifecycle.soft_stop().cancelled() => return,
+                _ = clock.tick() => {}
+                () = self.room.news() => {}
+                () = at(again) => {}
+            }
+            again = None;
+            let due = cleaned.is_none_or(|at| at.elapsed() >= CLEAN_UP);
+            match self.look(due).await {
+                Ok(look) => {
+                    if due {
+                        cleaned = Some(Instant::now());
+                    }
+                    failing = false;
+                    again = match look {
+                        Look::Done => None,
+                        Look::Again => Some(Instant::now()),
+                        Look::Contested => Some(Instant::now() + CONTESTED),
+                    };
+                }
+                Err(error) if !failing => {
+                    failing = true;
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "replies that wait could not be looked for"
+                    );
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn look(self: &Arc<Self>, clean_up: bool) -> Result<Look, DbError> {
+        let look = self.in_time(self.claim()).await?;
+        if clean_up {
+            self.in_time(self.clean_up()).await?;
+        }
+        Ok(look)
+    }
+
+    async fn claim(self: &Arc<Self>) -> Result<Look, DbError> {
+        let free = self.room.free().min(BATCH);
+        if free == 0 {
+            self.room.note(true);
+            return Ok(Look::Done);
+        }
+        let claims = self.claims();
+        let mut tx = self.database.system_tx(SystemReason::Recovery).await?;
+        let found = tx
+            .lock_waiting_users(&claims, stored(free.max(LOOKED_AT)))
+            .await?;
+        let users: Vec<_> = found
+            .iter()
+            .filter_map(|(user_id, is_locked)| is_locked.then_some(*user_id))
+            .collect();
+        if users.is_empty() {
+            self.room.note(false);
+            return Ok(if found.is_empty() {
+                Look::Done
+            } else {
+                Look::Contested
+            });
+        }
+        let mut places: Vec<Place> = (0..free).map_while(|_| self.room.next()).collect();
+        // From before the leases are written, so that they run out here no later than there.
+        let lease_until = Instant::now() + claims.lease;
+        let runs = tx.claim_runs(&claims, &users, stored(places.len())).await?;
+        tx.commit().await?;
+        let look = if runs.is_empty() && users.len() < found.len() {
+            Look::Contested
+        } else if runs.is_empty() {
+            Look::Done
+        } else {
+            Look::Again
+        };
+        for run in runs {
+            if let Some(place) = places.pop() {
+                self.begin_claimed(run, place, lease_until);
+            }
+        }
+        self.room.note(self.room.free() == 0 && places.is_empty());
+        Ok(look)
+    }
+
+    /// Its row is committed. From here on nothing waits.
+    fn begin_claimed(self: &Arc<Self>, claimed: ClaimedRun, place: Place, lease_until: Instant) {
+        if claimed.fate != Fate::Write {
+            let engine = Arc::clone(self);
+            self.lifecycle
+                .spawn(async move { engine.give_up(claimed, place.taken()).await });
+            return;
+        }
+        tracing::debug!(
+            message.id = %claimed.message_id,
+            reply.attempt = claimed.attempt,
+            "a reply that waited is begun"
+        );
+        let target = Target {
+            message_id: claimed.message_id,
+            conversation_id: claimed.conversation_id,
+            position: claimed.position,
+        };
+        let run = Arc::new(Run::new(
+            claimed.viewer,
+            target,
+            claimed.fence,
+            claimed.attempt,
+            lease_until,
+        ));
+        self.registry.insert(Arc::clone(&run));
+        // Whoever followed it while it waited, or while another process wrote it, reads it here.
+        self.end_mirror(&run.key);
+        self.carry_out(run, place);
+    }
+
+    async fn clean_up(&self) -> Result<(), DbError> {
+        let mut tx = self.database.system_tx(SystemReason::CleanUp).await?;
+        tx.delete_retired_keys().await?;
+        tx.commit().await
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn stored(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
