@@ -58,6 +58,26 @@ describe("the chat page", { skip }, () => {
     await close();
   });
 
+  it("stops a reply, and shows what there is of it from then on", async () => {
+    const { page, replies, questions, finished, send, close } = await signIn("hasty");
+
+    await send("What can you do?");
+    await page.locator('article[aria-busy="true"] p:not(.muted)').first().waitFor();
+    await page.getByRole("button", { name: "Stop" }).click();
+    await page.locator('article[data-status="STOPPED"]').waitFor();
+    await page.getByText("You stopped this reply.").waitFor();
+
+    const shown = await replies.innerHTML();
+    await page.reload();
+    await page.locator('article[data-status="STOPPED"]').waitFor();
+    assert.equal(await replies.innerHTML(), shown);
+
+    await send("Go on, then");
+    await finished.waitFor();
+    assert.deepEqual(await questions.allInnerTexts(), ["What can you do?", "Go on, then"]);
+    await close();
+  });
+
   it("renders Markdown", async () => {
     const { finished, send, close } = await signIn("markdown");
 

@@ -13,12 +13,15 @@ type Props = {
   model?: string;
   /** Resolves to the error, or to nothing when the server has stored the message. */
   onSend: (draft: Draft, idempotencyKey: string) => Promise<CombinedError | undefined>;
+  /** Ends the reply that is being written; resolves like `onSend`. */
+  onStop?: () => Promise<CombinedError | undefined>;
 };
 
-export function Composer({ placeholder, isBusy, model, onSend }: Props) {
+export function Composer({ placeholder, isBusy, model, onSend, onStop }: Props) {
   const [content, setContent] = useState("");
   const [chosenModel, setChosenModel] = useState<string>();
   const [isSending, setSending] = useState(false);
+  const [isStopping, setStopping] = useState(false);
   const [error, setError] = useState<CombinedError>();
   // One key for one draft, however often it is sent: if the server has stored the message and only
   // its answer was lost, sending it again stores nothing more.
@@ -39,6 +42,12 @@ export function Composer({ placeholder, isBusy, model, onSend }: Props) {
     setSending(false);
     setError(failure);
     if (!failure) edit(() => setContent(""));
+  }
+
+  async function stop() {
+    setStopping(true);
+    setError(await onStop?.());
+    setStopping(false);
   }
 
   function submit(event: FormEvent) {
@@ -80,9 +89,15 @@ export function Composer({ placeholder, isBusy, model, onSend }: Props) {
             <span className="keys">Enter sends, Shift+Enter breaks the line</span>
           )}
         </span>
-        <button type="submit" className="button primary" disabled={!canSend}>
-          Send
-        </button>
+        {isBusy && onStop ? (
+          <button type="button" className="button" disabled={isStopping} onClick={() => void stop()}>
+            Stop
+          </button>
+        ) : (
+          <button type="submit" className="button primary" disabled={!canSend}>
+            Send
+          </button>
+        )}
       </div>
     </form>
   );

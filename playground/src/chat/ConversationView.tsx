@@ -9,11 +9,13 @@ import {
   earlierMessagesQuery,
   type MessagePage,
   sendMessageMutation,
+  stopReplyMutation,
 } from "./operations";
 
 export function ConversationView({ id }: { id: string }) {
   const [{ data, error, fetching }, refetch] = useQuery({ query: conversationQuery, variables: { id } });
   const [, sendMessage] = useMutation(sendMessageMutation);
+  const [, stopReply] = useMutation(stopReplyMutation);
   const readAgain = useCallback(() => refetch({ requestPolicy: "network-only" }), [refetch]);
 
   async function send({ content, model }: Draft, idempotencyKey: string) {
@@ -33,6 +35,13 @@ export function ConversationView({ id }: { id: string }) {
       </section>
     );
   }
+  const { activeReply } = conversation;
+  async function stop() {
+    if (!activeReply) return;
+    const { error } = await stopReply({ input: { messageId: activeReply.id } });
+    return error;
+  }
+
   return (
     <section className="conversation" aria-label={conversation.title ?? "Untitled chat"}>
       <ConversationHeader conversation={conversation} />
@@ -44,9 +53,10 @@ export function ConversationView({ id }: { id: string }) {
       <ErrorNotice error={error} onRetry={readAgain} />
       <Composer
         placeholder="Reply to the assistant"
-        isBusy={conversation.activeReply !== null}
+        isBusy={activeReply !== null}
         model={conversation.model}
         onSend={send}
+        onStop={stop}
       />
     </section>
   );

@@ -40,6 +40,7 @@ export const MessageView = memo(function MessageView({ message: stored, onEnded 
       ) : (
         isRunning(message) && <p className="muted">Thinking…</p>
       )}
+      {message.status === "STOPPED" && <p className="muted">You stopped this reply.</p>}
       {message.status === "FAILED" && (
         <p className="error">{message.error?.message ?? "The reply failed."}</p>
       )}

@@ -187,6 +187,20 @@ export const sendMessageMutation = gql<
   }
 `;
 
+export const stopReplyMutation = gql<
+  { stopReply: { reply: Message } | null },
+  { input: { messageId: string } }
+>`
+  mutation StopReply($input: StopReplyInput!) {
+    stopReply(input: $input) {
+      reply {
+        ...MessageFields
+      }
+    }
+  }
+  ${messageFields}
+`;
+
 export const updateConversationMutation = gql<
   { updateConversation: { conversation: Conversation } | null },
   { input: { conversationId: string; title?: string | null; archived?: boolean; pinned?: boolean } }
