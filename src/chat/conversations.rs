@@ -108,7 +108,7 @@ impl Chat {
                 .await?
                 .ok_or(ChatError::NotFound("conversation"))?;
             let unfinished = tx.lock_unfinished(id).await?;
-            let ended = chat.replies.ended_runs(&viewer, id, &unfinished);
+            let ended = chat.replies.ended_runs(&viewer, &unfinished);
             tx.retire_keys(id, false).await?;
             tx.delete_messages(id).await?;
             let greeting = chat.insert_greeting(&mut tx, &conversation).await?;
@@ -136,7 +136,7 @@ impl Chat {
                 .await?
                 .ok_or(ChatError::NotFound("conversation"))?;
             let unfinished = tx.lock_unfinished(id).await?;
-            let ended = chat.replies.ended_runs(&viewer, id, &unfinished);
+            let ended = chat.replies.ended_runs(&viewer, &unfinished);
             tx.retire_keys(id, true).await?;
             tx.delete_conversation(id).await?;
             tx.commit().await?;

@@ -9,6 +9,7 @@ use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
     Admin, AdminTx, DbError, SystemReason, SystemTx, Viewer, ViewerTx,
+    changes::{Changes, Listeners},
     error::during,
     migrate::{self, MigrateError},
     statements::Pool,
@@ -35,6 +36,7 @@ pub struct Database {
     turns: Arc<Turns>,
     /// One fewer than the engine has connections: the last is for ticks, which renew leases.
     writers: Arc<Semaphore>,
+    pub(super) listeners: Listeners,
 }
 
 /// Why the database cannot be used. Each text is one line, for whoever starts the server, and goes
@@ -87,6 +89,7 @@ impl Database {
             engine: pool(engine),
             turns: Arc::new(Turns::of(requests)),
             writers: Arc::new(Semaphore::new(engine as usize - 1)),
+            listeners: Listeners::default(),
         };
         Ok(database)
     }
@@ -95,7 +98,7 @@ impl Database {
     /// first, no longer than for a connection.
     pub async fn viewer_tx(&self, viewer: &Viewer) -> Result<ViewerTx, DbError> {
         let turn = self.turn(viewer.user_id()).await?;
-        ViewerTx::begin(&self.requests, viewer, turn).await
+        ViewerTx::begin(&self.requests, viewer, self.changes(viewer), turn).await
     }
 
     /// Opens a transaction on what an admin may see, if they are one still.
@@ -116,7 +119,11 @@ impl Database {
     /// Opens a transaction on the viewer's own rows, for a reply of theirs.
     pub async fn engine_tx(&self, viewer: &Viewer) -> Result<ViewerTx, DbError> {
         let turn = Turn::of(&self.writers).await;
-        ViewerTx::begin(&self.engine, viewer, turn).await
+        ViewerTx::begin(&self.engine, viewer, self.changes(viewer), turn).await
+    }
+
+    fn changes(&self, viewer: &Viewer) -> Changes {
+        Changes::new(&self.listeners, viewer.user_id())
     }
 
     /// Opens a transaction across users.

@@ -113,6 +113,7 @@ impl ViewerTx {
         .fetch_one(&mut *self.tx)
         .await
         .map_err(during("store a conversation"))?;
+        self.changes.note(new.id);
         Ok(row.into())
     }
 
@@ -233,6 +234,7 @@ impl ViewerTx {
         .fetch_optional(&mut *self.tx)
         .await
         .map_err(during("change a conversation"))?;
+        self.changes.note(id);
         Ok(row.map(Conversation::from))
     }
 
@@ -269,6 +271,7 @@ impl ViewerTx {
         .fetch_optional(&mut *self.tx)
         .await
         .map_err(during("touch a conversation"))?;
+        self.changes.note(id);
         Ok(row.map(Conversation::from))
     }
 
@@ -289,6 +292,7 @@ impl ViewerTx {
         .execute(&mut *self.tx)
         .await
         .map_err(during("delete a conversation"))?;
+        self.changes.note(id);
         Ok(deleted.rows_affected() > 0)
     }
 

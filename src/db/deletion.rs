@@ -260,6 +260,9 @@ impl ViewerTx {
                 .execute(&mut *self.tx)
                 .await
                 .map_err(during("delete a deleted user's conversations"))?;
+            for id in &conversations {
+                self.changes.note((*id).into());
+            }
         }
         Ok(true)
     }

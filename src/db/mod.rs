@@ -12,6 +12,7 @@
 mod admin;
 mod api_keys;
 mod audit_log;
+mod changes;
 mod claims;
 pub mod cluster;
 mod connect;

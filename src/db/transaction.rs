@@ -4,6 +4,7 @@
 use super::{
     Admin, DbError, Viewer,
     audit_log::Recorded,
+    changes::Changes,
     error::during,
     statements::{Pool, Tx},
     turns::Turn,
@@ -22,6 +23,7 @@ pub struct ViewerTx {
     pub(super) tx: Tx,
     pub(super) viewer: Viewer,
     pub(super) recorded: Recorded,
+    pub(super) changes: Changes,
     /// Given back when the transaction ends.
     _turn: Turn,
 }
@@ -65,7 +67,12 @@ pub enum SystemReason {
 }
 
 impl ViewerTx {
-    pub(super) async fn begin(pool: &Pool, viewer: &Viewer, turn: Turn) -> Result<Self, DbError> {
+    pub(super) async fn begin(
+        pool: &Pool,
+        viewer: &Viewer,
+        changes: Changes,
+        turn: Turn,
+    ) -> Result<Self, DbError> {
         // The second lock on the scopes of API keys: whatever a resolver forgets, PostgreSQL refuses.
         let mode = if viewer.access().write {
             "read write"
@@ -89,11 +96,14 @@ impl ViewerTx {
             tx,
             viewer: viewer.clone(),
             recorded: Recorded::default(),
+            changes,
             _turn: turn,
         })
     }
 
-    pub async fn commit(self) -> Result<(), DbError> {
+    /// Whoever listens for changes hears of those of this transaction.
+    pub async fn commit(mut self) -> Result<(), DbError> {
+        self.changes.begin_commit();
         let committed = self.tx.commit().await;
         committed.map_err(during("commit a viewer's transaction"))?;
         self.recorded.log();

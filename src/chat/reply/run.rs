@@ -17,7 +17,6 @@ use super::{
     room::TakenPlace,
 };
 use crate::{
-    broker::Notice,
     chat::prompt,
     db::{DbError, Outcome, PathChange},
     llm::{FinishReason, Prompt, ReplyEvent},
@@ -197,13 +196,7 @@ impl Engine {
             pause.tick().await;
             let finished = timeout_at(run.lease_until(), self.try_finish(run, text, outcome)).await;
             match finished.unwrap_or(Err(DbError::TimedOut)) {
-                Ok(true) => {
-                    self.broker.publish(Notice::Changed {
-                        user_id: run.key.user_id,
-                        conversation_id: run.conversation_id,
-                    });
-                    return LogPhase::Finished;
-                }
+                Ok(true) => return LogPhase::Finished,
                 Ok(false) => return LogPhase::Lost,
                 Err(error) if error.is_unavailable() => {
                     tracing::warn!(

@@ -14,7 +14,7 @@ use super::{Engine, Replies};
 use crate::{
     broker::Notice,
     db::{DbError, Outcome, RunKey, UnfinishedReply, Viewer, ViewerTx},
-    model::{Conversation, ConversationId, MessageId, MessageStatus, UserId},
+    model::{Conversation, MessageId, MessageStatus, UserId},
 };
 
 /// How often PostgreSQL is asked whether another process has ended its reply.
@@ -25,7 +25,6 @@ const LOOK: Duration = Duration::from_millis(50);
 pub struct EndedRuns {
     engine: Arc<Engine>,
     user_id: UserId,
-    conversation_id: ConversationId,
     replies: Vec<MessageId>,
 }
 
@@ -36,7 +35,6 @@ impl EndedRuns {
         let Self {
             engine,
             user_id,
-            conversation_id,
             replies,
         } = self;
         if replies.is_empty() {
@@ -55,10 +53,6 @@ impl EndedRuns {
                 }),
             }
         }
-        engine.broker.publish(Notice::Changed {
-            user_id,
-            conversation_id,
-        });
         // What waited behind them need wait no longer.
         engine.room.look_again();
     }
@@ -156,7 +150,7 @@ impl Replies {
             )
             .await?;
         }
-        Ok(self.ended_runs(viewer, conversation.id, unfinished))
+        Ok(self.ended_runs(viewer, unfinished))
     }
 
     /// All the text of a reply that is written here, and has some. Its subscribers will see no more
@@ -172,16 +166,10 @@ impl Replies {
     }
 
     /// For replies that a transaction has locked and is about to end or to delete.
-    pub fn ended_runs(
-        &self,
-        viewer: &Viewer,
-        conversation_id: ConversationId,
-        unfinished: &[UnfinishedReply],
-    ) -> EndedRuns {
+    pub fn ended_runs(&self, viewer: &Viewer, unfinished: &[UnfinishedReply]) -> EndedRuns {
         EndedRuns {
             engine: Arc::clone(&self.engine),
             user_id: viewer.user_id(),
-            conversation_id,
             replies: unfinished.iter().map(|reply| reply.message_id).collect(),
         }
     }
