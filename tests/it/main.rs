@@ -20,6 +20,7 @@ mod isolation;
 mod llm;
 mod migrations;
 mod mini;
+mod mirror;
 mod null_propagation;
 mod process;
 mod provider;

@@ -7,7 +7,7 @@ use loquat::{
     accounts::{Accounts, DeletionTiming},
     audit::Audit,
     auth::{Authenticator, Identity},
-    broker::Memory,
+    broker::{Broker, Memory},
     chat::{BusyPolicy, Chat, ChatError, FollowEvent, SendMessage, Sent, StartChat, Timing},
     config::{ChatSettings, OfferedModels, ProviderSettings, Settings, Sources},
     db::{Database, Viewer},
@@ -58,6 +58,16 @@ impl Replica {
         timing: Timing,
         settings: ChatSettings,
     ) -> Self {
+        Self::told_by(test, Arc::new(memory.join()), timing, settings).await
+    }
+
+    /// One that hears of the others, and they of it, by any broker.
+    pub async fn told_by(
+        test: &TestDatabase,
+        broker: Arc<dyn Broker>,
+        timing: Timing,
+        settings: ChatSettings,
+    ) -> Self {
         let database = test.open_with(10).await;
         let lifecycle = Lifecycle::new();
         let (model, desk) = model();
@@ -69,7 +79,7 @@ impl Replica {
         let chat = Chat::start(
             database.clone(),
             Arc::new(model),
-            Arc::new(memory.join()),
+            broker,
             &provider_settings,
             settings,
             timing,
