@@ -125,23 +125,20 @@ impl SystemTx {
         most: u32,
     ) -> Result<Vec<ClaimedRun>, DbError> {
         let rows: Vec<ClaimedRow> = sqlx::query_as(concat!(
-            "with held as (\
-               select user_id, count(*) as places from chat.replies \
-               where user_id = any($1) and lease_expires_at >= statement_timestamp() group by user_id), \
-             ready as materialized (\
-               select r.user_id, r.message_id, r.created_at, coalesce(held.places, 0) + row_number() \
-                 over (partition by r.user_id order by r.created_at, r.message_id) as place \
-               from chat.replies r left join held using (user_id) \
-               where r.user_id = any($1) and ",
+            "with chosen as (\
+               select r.user_id, r.message_id, \
+                 r.losses + (r.lease_expires_at is not null)::int as losses \
+               from unnest($1::uuid[]) as asked (id) cross join lateral (\
+                 select r.user_id, r.message_id, r.created_at from chat.replies r \
+                 where r.user_id = asked.id and ",
             is_free!(),
             " and ",
             is_first!(),
-            "), \
-             chosen as (\
-               select r.user_id, r.message_id, \
-                 r.losses + (r.lease_expires_at is not null)::int as losses \
-               from ready join chat.replies r using (user_id, message_id) \
-               where ready.place <= $2 and ",
+            " order by r.created_at, r.message_id limit greatest(0, $2 - (\
+                   select count(*) from chat.replies held \
+                   where held.user_id = asked.id and held.lease_expires_at >= statement_timestamp()))) ready \
+               join chat.replies r on r.user_id = ready.user_id and r.message_id = ready.message_id \
+               where ",
             is_free!(),
             " order by ready.created_at, r.user_id, r.message_id limit $3 for update of r skip locked) \
              update chat.replies r set process_id = $4, losses = chosen.losses, fence = r.fence + 1, \

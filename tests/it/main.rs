@@ -26,6 +26,7 @@ mod process;
 mod provider;
 mod replicas;
 mod reply;
+mod runs;
 mod schema;
 mod secrets_in_logs;
 mod security;

@@ -147,9 +147,12 @@ impl Registry {
         let _ = self.count.subscribe().wait_for(|count| *count == 0).await;
     }
 
+    /// An attempt of the same reply that is here still, since nobody has told it that it is lost, is.
     pub fn insert(&self, run: Arc<Run>) {
         let mut runs = lock(&self.runs);
-        runs.insert(run.key, run);
+        if let Some(before) = runs.insert(run.key, run) {
+            before.lost.cancel();
+        }
         self.count.send_replace(runs.len());
     }
 

@@ -5,9 +5,11 @@ use std::sync::{
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, split},
-    net::{TcpListener, TcpStream, UnixStream},
+    io::{AsyncReadExt, AsyncWriteExt, copy, split},
+    net::{TcpListener, TcpStream},
 };
+
+use super::wire::{Wire, detour, dial};
 
 /// The same PostgreSQL, reached through somebody who can take the owner out of the SQL: every
 /// statement of a viewer's transaction arrives with its `user_id = $1` replaced by a condition that
@@ -36,14 +38,11 @@ impl Blindfold {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let server = url::Url::parse(url.expose_secret()).expect("a URL");
-        let mut through = server.clone();
-        through.set_host(Some("127.0.0.1")).expect("a host");
-        through.set_port(Some(port)).expect("a port");
-        through.set_query(Some("sslmode=disable"));
+        let through = detour(&server, port);
         let state = Arc::new(State::default());
         tokio::spawn(accept(listener, server, Arc::clone(&state)));
         Self {
-            url: SecretString::from(through.to_string()),
+            url: through,
             state,
         }
     }
@@ -61,25 +60,14 @@ async fn accept(listener: TcpListener, server: url::Url, state: Arc<State>) {
     while let Ok((client, _)) = listener.accept().await {
         let (server, state) = (server.clone(), Arc::clone(&state));
         tokio::spawn(async move {
-            let folder = server.query_pairs().find(|(name, _)| name == "host");
-            let port = server.port().unwrap_or(5432);
-            match folder {
-                Some((_, folder)) => {
-                    let socket = UnixStream::connect(format!("{folder}/.s.PGSQL.{port}")).await;
-                    pass(client, socket.expect("the server"), &state).await;
-                }
-                None => {
-                    let host = server.host_str().expect("a host");
-                    let socket = TcpStream::connect((host, port)).await;
-                    pass(client, socket.expect("the server"), &state).await;
-                }
-            }
+            let server = dial(&server).await.expect("the server");
+            pass(client, server, &state).await;
         });
     }
 }
 
 /// One connection, to its end.
-async fn pass<S: AsyncRead + AsyncWrite>(client: TcpStream, server: S, state: &State) {
+async fn pass(client: TcpStream, server: Wire, state: &State) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = split(server);
     let forth = async {

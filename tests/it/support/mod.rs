@@ -3,17 +3,20 @@
 
 mod api;
 mod blindfold;
+mod cable;
 mod database;
 mod gate;
 mod model;
 pub mod process;
 pub mod program;
 mod replica;
+mod wire;
 
 use std::{future::Future, time::Duration};
 
 pub use api::{Api, session_of, text};
 pub use blindfold::Blindfold;
+pub use cable::Cable;
 pub use database::{TOLERANCE, TestDatabase, by_token, identity, sign_in, sign_in_as};
 pub use gate::{SqlGate, sql};
 pub use model::Writing;

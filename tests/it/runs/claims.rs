@@ -1,0 +1,139 @@
+//! Many runs that wait, and many who look for them.
+
+use std::{collections::HashSet, time::Duration};
+
+use loquat::chat::Timing;
+
+use super::{room, runs};
+use crate::support::{QUICK, Replica, TestDatabase, eventually, sql};
+
+#[tokio::test]
+async fn processes_that_look_at_the_same_moment_write_no_reply_twice() {
+    let test = TestDatabase::create().await;
+    let sender = Replica::with(&test, QUICK, room(0, 5)).await;
+    for user in 0..12 {
+        let viewer = sender.viewer(&format!("user {user}")).await;
+        for n in 0..3 {
+            let conversation = sender.conversation(&viewer).await;
+            let text = format!("{user} {n}");
+            sender
+                .send(&viewer, conversation, &text)
+                .await
+                .expect("sent");
+        }
+    }
+    assert_eq!(runs(&test).await, (36, 0));
+    let begun = tokio::join!(
+        Replica::with(&test, QUICK, room(20, 5)),
+        Replica::with(&test, QUICK, room(20, 5)),
+        Replica::with(&test, QUICK, room(20, 5)),
+    );
+    let replicas = [begun.0, begun.1, begun.2];
+    let asked = async || {
+        let mut asked = 0;
+        for replica in &replicas {
+            asked += replica.desk.unanswered().await;
+        }
+        asked
+    };
+    eventually("every reply is begun", || async {
+        (asked().await == 36).then_some(())
+    })
+    .await;
+    let mut questions = HashSet::new();
+    for replica in &replicas {
+        let mut writing = Vec::new();
+        while replica.desk.unanswered().await > 0 {
+            writing.push(replica.desk.next().await);
+        }
+        assert!(writing.len() <= 20, "{}", writing.len());
+        for writing in writing {
+            let question = writing.prompt.turns[0].text.clone();
+            assert!(questions.insert(question), "once");
+            writing.say("an answer");
+            writing.finish();
+        }
+    }
+    for replica in &replicas {
+        replica.chat.drained().await;
+    }
+    let stored: (i64, i64) = sqlx::query_as(
+        "select count(*) filter (where status = 'COMPLETED' and content = 'an answer'), \
+           (select count(*) from chat.replies) from chat.messages where role = 'ASSISTANT'",
+    )
+    .fetch_one(&mut test.superuser().await)
+    .await
+    .expect("counts");
+    assert_eq!(stored, (36, 0));
+    assert_eq!(asked().await, 0, "one run at the provider for each");
+}
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// A hundred users with as many unfinished replies as anybody may have.
+const CROWD: &str = "\
+    insert into chat.users (user_id, issuer, external_id) \
+      select gen_random_uuid(), 'test', 'user ' || n from generate_series(1, 100) n; \
+    insert into chat.conversations (user_id, id, created_at, updated_at, last_active_at) \
+      select user_id, gen_random_uuid(), now(), now(), now() from chat.users, generate_series(1, 100); \
+    insert into chat.messages (user_id, id, conversation_id, active, position, role, content, status, created_at) \
+      select user_id, gen_random_uuid(), id, true, 1, 'ASSISTANT', '', 'PENDING', now() from chat.conversations; \
+    insert into chat.replies (user_id, message_id, conversation_id, claims, fence, attempt, position) \
+      select user_id, id, conversation_id, '{\"sub\": \"somebody\"}', 0, 0, 1 from chat.messages;";
+
+#[tokio::test]
+async fn ten_thousand_runs_that_wait_are_found_by_their_index() {
+    let test = TestDatabase::create().await;
+    test.open().await.close().await;
+    sql(&test, CROWD).await;
+    sql(
+        &test,
+        "analyze; select pg_stat_reset_single_table_counters('chat.replies'::regclass)",
+    )
+    .await;
+    // Everybody comes to their cap: every look passes nearly ten thousand runs by. Nothing else
+    // happens to the table meanwhile.
+    let timing = Timing {
+        tick: HOUR,
+        lease: HOUR * 2,
+        ..QUICK
+    };
+    let replica = Replica::with(&test, timing, room(200, 1)).await;
+    let mut begun = Vec::new();
+    for _ in 0..100 {
+        begun.push(replica.desk.next().await);
+    }
+    assert_eq!(runs_by_index(&test).await, (9_900, 100));
+    begun.pop().expect("one").finish();
+    begun.push(replica.desk.next().await);
+    assert_eq!(replica.desk.unanswered().await, 0);
+    // What the looks of some seconds have done; the connections tell it now and then.
+    let (by_index, by_table) = eventually("the looks are counted", || async {
+        let scans: (i64, i64) = sqlx::query_as(
+            "select coalesce(idx_scan, 0), seq_scan from pg_stat_user_tables \
+             where relid = 'chat.replies'::regclass",
+        )
+        .fetch_one(&mut test.superuser().await)
+        .await
+        .expect("the statistics");
+        (scans.0 > 1_000).then_some(scans)
+    })
+    .await;
+    assert_eq!(by_table, 0, "and {by_index} by an index");
+}
+
+/// What [`runs`] tells, without reading the table.
+async fn runs_by_index(test: &TestDatabase) -> (i64, i64) {
+    let mut connection = test.superuser().await;
+    sqlx::raw_sql("set enable_seqscan = off")
+        .execute(&mut connection)
+        .await
+        .expect("a setting");
+    sqlx::query_as(
+        "select (select count(*) from chat.replies where process_id is null), \
+           (select count(*) from chat.replies where lease_expires_at is not null)",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .expect("counts")
+}
