@@ -15,8 +15,10 @@ export const START_CHAT = /* GraphQL */ `
 `;
 
 export const SEND_MESSAGE = /* GraphQL */ `
-  mutation SendMessage($conversationId: ID!, $content: String!) {
-    sendMessage(input: { conversationId: $conversationId, content: $content }) {
+  mutation SendMessage($conversationId: ID!, $content: String!, $whenBusy: BusyPolicy! = REJECT) {
+    sendMessage(
+      input: { conversationId: $conversationId, content: $content, whenBusy: $whenBusy }
+    ) {
       userMessage {
         id
         content
@@ -24,6 +26,18 @@ export const SEND_MESSAGE = /* GraphQL */ `
       reply {
         id
         status
+      }
+    }
+  }
+`;
+
+export const STOP_REPLY = /* GraphQL */ `
+  mutation StopReply($messageId: ID!) {
+    stopReply(input: { messageId: $messageId }) {
+      reply {
+        id
+        status
+        content
       }
     }
   }

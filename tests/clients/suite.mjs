@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { after, before, describe, it } from "node:test";
 import { startLoquat } from "../server.mjs";
-import { CONVERSATION, MESSAGE_STREAM, SEND_MESSAGE, START_CHAT } from "./documents.mjs";
+import { CONVERSATION, MESSAGE_STREAM, SEND_MESSAGE, START_CHAT, STOP_REPLY } from "./documents.mjs";
 import { Feed } from "./feed.mjs";
 import { startProvider } from "./provider.mjs";
 import { startProxy } from "./proxy.mjs";
@@ -225,6 +225,55 @@ export function describeClient(name, open, more) {
       );
     });
 
+    it("stops a reply on another device, and sends while one is written", async (t) => {
+      const { user, open } = await arrive(t);
+      const first = open();
+      const second = open();
+      const { question, answer } = prepare();
+      const { conversation, reply } = await startChat(first, question);
+      const feeds = [follow(first, reply), follow(second, reply)];
+      answer.write(...HELLO);
+      for (const feed of feeds) await feed.untilContent(answer.text);
+
+      const { stopReply } = await second.mutate(STOP_REPLY, { messageId: reply.id });
+      assert.deepEqual(
+        { id: stopReply.reply.id, status: stopReply.reply.status, content: stopReply.reply.content },
+        { id: reply.id, status: "STOPPED", content: answer.text },
+      );
+      for (const feed of feeds) {
+        assertWhole(feed, await feed.finished(), reply, answer, "STOPPED");
+      }
+
+      const [busy, queued, last] = [prepare(), prepare(), prepare()];
+      const running = await sendMessage(first, conversation, busy.question);
+      const runningFeed = follow(first, running);
+      busy.answer.write(...MORE);
+      await runningFeed.untilContent(busy.answer.text);
+      const waiting = await sendMessage(second, conversation, queued.question, "ENQUEUE");
+      assert.equal(waiting.status, "PENDING");
+      const waitingFeed = follow(second, waiting);
+      const answered = await sendMessage(second, conversation, last.question, "STOP");
+      assertWhole(runningFeed, await runningFeed.finished(), running, busy.answer, "STOPPED");
+      assertWhole(waitingFeed, await waitingFeed.finished(), waiting, queued.answer, "STOPPED");
+      const answeredFeed = follow(first, answered);
+      last.answer.write(...END);
+      last.answer.end();
+      assertWhole(answeredFeed, await answeredFeed.finished(), answered, last.answer);
+      assert.deepEqual(
+        (await stored(user, conversation)).map(({ status, content }) => [status, content]),
+        [
+          ["COMPLETED", question],
+          ["STOPPED", answer.text],
+          ["COMPLETED", busy.question],
+          ["STOPPED", busy.answer.text],
+          ["COMPLETED", queued.question],
+          ["STOPPED", ""],
+          ["COMPLETED", last.question],
+          ["COMPLETED", last.answer.text],
+        ],
+      );
+    });
+
     more?.({ arrive, prepare, stored, token });
   });
 }
@@ -234,8 +283,8 @@ export async function startChat(client, message) {
   return startChat;
 }
 
-async function sendMessage(client, conversation, content) {
-  const variables = { conversationId: conversation.id, content };
+async function sendMessage(client, conversation, content, whenBusy) {
+  const variables = { conversationId: conversation.id, content, whenBusy };
   const { sendMessage } = await client.mutate(SEND_MESSAGE, variables);
   return sendMessage.reply;
 }
@@ -250,9 +299,9 @@ export function follow(client, reply) {
 }
 
 /** The deltas, the last event and the model agree on the text. */
-export function assertWhole(feed, finished, reply, answer) {
+export function assertWhole(feed, finished, reply, answer, status = "COMPLETED") {
   assert.deepEqual(
     { id: finished.id, status: finished.status, content: finished.content, deltas: feed.content },
-    { id: reply.id, status: "COMPLETED", content: answer.text, deltas: answer.text },
+    { id: reply.id, status, content: answer.text, deltas: answer.text },
   );
 }

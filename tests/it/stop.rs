@@ -1,6 +1,7 @@
 //! Replies that their user wants no more of, wherever they are written.
 
 mod busy;
+mod queue;
 
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,21 @@ async fn written_down(test: &TestDatabase, text: &str) {
         .await
         .expect("chunks");
         (written.as_deref() == Some(text)).then_some(())
+    })
+    .await;
+}
+
+/// Until somebody waits for the lock of a conversation.
+async fn waits_for_the_conversation(test: &TestDatabase) {
+    eventually("the stop waits for the conversation", || async {
+        let waits: bool = sqlx::query_scalar(
+            "select exists (select from pg_stat_activity where datname = current_database() \
+               and wait_event_type = 'Lock' and query like '% from chat.conversations %for update')",
+        )
+        .fetch_one(&mut test.superuser().await)
+        .await
+        .expect("activity");
+        waits.then_some(())
     })
     .await;
 }
@@ -169,17 +185,7 @@ async fn a_reply_that_is_just_beginning_is_stopped_without_text() {
     let stop = replica.chat.stop_reply(&viewer, sent.reply.id);
     let begin = async {
         // The beginning holds the conversation; so it comes first, and is stopped right after.
-        eventually("the stop waits for the conversation", || async {
-            let waiting: bool = sqlx::query_scalar(
-                "select exists (select from pg_stat_activity where datname = current_database() \
-                   and wait_event_type = 'Lock' and query like '%for update')",
-            )
-            .fetch_one(&mut test.superuser().await)
-            .await
-            .expect("activity");
-            waiting.then_some(())
-        })
-        .await;
+        waits_for_the_conversation(&test).await;
         gate.open().await;
     };
     let (stopped, ()) = futures_util::join!(stop, begin);
@@ -351,6 +357,105 @@ async fn stops_at_once_and_a_natural_end_agree() {
         }
     }
     assert_eq!(left(&test).await, (0, 0, 2), "each was counted once");
+}
+
+#[tokio::test]
+async fn a_stop_that_comes_as_the_reply_ends_finds_it_whole() {
+    let test = TestDatabase::create().await;
+    let replica = Replica::with(&test, slow_ticks(), ChatSettings::default()).await;
+    let viewer = replica.viewer("alice").await;
+    let conversation = replica.conversation(&viewer).await;
+    let mut gate = SqlGate::closed(&test, GATE).await;
+    let policy = format!(
+        "create policy gate on chat.replies as restrictive for delete to loquat_viewer using ({})",
+        SqlGate::passed(GATE)
+    );
+    sql(&test, &policy).await;
+    let sent = replica
+        .send(&viewer, conversation, "hi")
+        .await
+        .expect("sent");
+    let writing = replica.desk.next().await;
+    writing.say("whole");
+    writing.finish();
+    gate.waiting(1).await;
+    let stop = replica.chat.stop_reply(&viewer, sent.reply.id);
+    let end = async {
+        waits_for_the_conversation(&test).await;
+        gate.open().await;
+    };
+    let (finished, ()) = futures_util::join!(stop, end);
+    let finished = finished.expect("an answer");
+    assert_eq!(
+        (finished.status, finished.content.as_str()),
+        (MessageStatus::Completed, "whole")
+    );
+    assert_eq!(left(&test).await, (0, 0, 1));
+}
+
+#[tokio::test]
+async fn a_stop_that_comes_as_the_conversation_goes_finds_nothing_or_is_in_time() {
+    let test = TestDatabase::create().await;
+    let (writer, elsewhere) = (Replica::start(&test).await, Replica::start(&test).await);
+    let viewer = writer.viewer("alice").await;
+    for _ in 0..5 {
+        let conversation = writer.conversation(&viewer).await;
+        let sent = writer
+            .send(&viewer, conversation, "hi")
+            .await
+            .expect("sent");
+        let writing = writer.desk.next().await;
+        let (stopped, deleted) = futures_util::join!(
+            elsewhere.chat.stop_reply(&viewer, sent.reply.id),
+            writer.chat.delete_conversation(&viewer, conversation),
+        );
+        deleted.expect("deleted");
+        match stopped {
+            Ok(message) => assert_eq!(message.status, MessageStatus::Stopped),
+            Err(error) => assert!(matches!(error, ChatError::NotFound("message")), "{error:?}"),
+        }
+        writing.hung_up().await;
+        assert_eq!((left(&test).await.0, left(&test).await.1), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_stop_that_could_not_be_stored_is_carried_out_after_the_outage() {
+    let test = TestDatabase::create().await;
+    let replica = Replica::start(&test).await;
+    let viewer = replica.viewer("alice").await;
+    let conversation = replica.conversation(&viewer).await;
+    let sent = replica
+        .send(&viewer, conversation, "hi")
+        .await
+        .expect("sent");
+    let writing = replica.desk.next().await;
+    let mut reader = replica.follow(&viewer, sent.reply.id).await;
+    writing.say("all that ");
+    reader.until("all that ").await;
+    writing.say("was seen");
+    reader.until("all that was seen").await;
+    sql(
+        &test,
+        "create function outage() returns bool language plpgsql as $$ begin \
+           raise exception 'shutting down' using errcode = '57P01'; end $$; \
+         create policy outage on chat.messages as restrictive for update to loquat_viewer \
+           using (outage())",
+    )
+    .await;
+    let refused = replica.chat.stop_reply(&viewer, sent.reply.id).await;
+    assert!(
+        matches!(&refused, Err(ChatError::Database(error)) if error.is_unavailable()),
+        "{refused:?}"
+    );
+    writing.hung_up().await;
+    sql(&test, "drop policy outage on chat.messages").await;
+    let stopped = reader.finished().await;
+    assert_eq!(
+        (stopped.status, stopped.content.as_str()),
+        (MessageStatus::Stopped, "all that was seen")
+    );
+    assert_eq!(left(&test).await, (0, 0, 1));
 }
 
 #[tokio::test]

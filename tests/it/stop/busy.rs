@@ -10,7 +10,7 @@ use super::{left, orphan, written_down};
 use crate::support::{Replica, TestDatabase, sql};
 
 /// The active path: who says what, and in which state.
-async fn path(
+pub async fn path(
     replica: &Replica,
     viewer: &Viewer,
     conversation: ConversationId,
