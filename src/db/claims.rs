@@ -70,6 +70,8 @@ pub enum Fate {
     Write,
     /// Too many of its processes were lost: its reply is to be ended.
     Lost,
+    /// Its user wants no more of it: its reply is to be ended.
+    Unwanted,
     /// Nobody can read whose policies it obeys: its reply is to be ended.
     Unreadable,
 }
@@ -146,7 +148,8 @@ impl SystemTx {
                attempt = r.attempt + (chosen.losses < $6)::int \
              from chosen where r.user_id = chosen.user_id and r.message_id = chosen.message_id \
              returning r.user_id, r.message_id, r.conversation_id, r.position, \
-               r.claims::text as claims, r.fence, r.attempt, r.losses"
+               r.claims::text as claims, r.fence, r.attempt, r.losses, \
+               r.stop_requested_at is not null as is_unwanted"
         ))
         .bind(users.iter().map(|user| user.uuid()).collect::<Vec<_>>())
         .bind(i64::from(claims.most_at_once))
@@ -203,6 +206,7 @@ struct ClaimedRow {
     fence: i64,
     attempt: i32,
     losses: i32,
+    is_unwanted: bool,
 }
 
 impl ClaimedRow {
@@ -210,6 +214,8 @@ impl ClaimedRow {
         let claims = serde_json::from_str::<PolicyClaims>(&self.claims);
         let fate = if claims.is_err() {
             Fate::Unreadable
+        } else if self.is_unwanted {
+            Fate::Unwanted
         } else if i64::from(self.losses) >= i64::from(most_losses) {
             Fate::Lost
         } else {

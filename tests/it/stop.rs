@@ -315,6 +315,37 @@ async fn an_owner_that_hangs_is_fenced_off_and_what_it_wrote_down_is_kept() {
 }
 
 #[tokio::test]
+async fn a_reply_that_is_to_stop_is_not_begun_anew_when_its_process_is_lost() {
+    let test = TestDatabase::create().await;
+    let replica = Replica::start(&test).await;
+    let viewer = replica.viewer("alice").await;
+    let conversation = replica.conversation(&viewer).await;
+    let sent = replica
+        .send(&viewer, conversation, "hi")
+        .await
+        .expect("sent");
+    let writing = replica.desk.next().await;
+    writing.say("written");
+    written_down(&test, "written").await;
+    // Whoever asked for the stop is gone as well.
+    sql(
+        &test,
+        "update chat.replies set fence = fence + 1, process_id = gen_random_uuid(), \
+           lease_expires_at = now(), stop_requested_at = now()",
+    )
+    .await;
+    writing.hung_up().await;
+    let mut reader = replica.follow(&viewer, sent.reply.id).await;
+    let stopped = reader.finished().await;
+    assert_eq!(
+        (stopped.status, stopped.content.as_str()),
+        (MessageStatus::Stopped, "written")
+    );
+    assert_eq!(replica.desk.unanswered().await, 0);
+    assert_eq!(left(&test).await, (0, 0, 1));
+}
+
+#[tokio::test]
 async fn stops_at_once_and_a_natural_end_agree() {
     let test = TestDatabase::create().await;
     let (writer, elsewhere) = (Replica::start(&test).await, Replica::start(&test).await);

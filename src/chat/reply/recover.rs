@@ -31,15 +31,16 @@ impl Engine {
     /// Ends a run that was claimed for that. If it cannot be done now, its new lease runs out in its
     /// turn.
     pub(super) async fn give_up(&self, run: ClaimedRun, _place: TakenPlace) {
-        let error = match run.fate {
-            Fate::Write | Fate::Lost => ReplyError {
+        let outcome = match run.fate {
+            Fate::Write | Fate::Lost => Outcome::Failed(ReplyError {
                 code: ReplyErrorCode::Interrupted,
                 message: "The servers that wrote this reply were lost. Send the message again."
                     .to_owned(),
-            },
+            }),
+            Fate::Unwanted => Outcome::Stopped,
             Fate::Unreadable => {
                 tracing::error!(message.id = %run.message_id, "a run holds unknown claims");
-                internal()
+                Outcome::Failed(internal())
             }
         };
         let doomed = DoomedRun {
@@ -48,25 +49,24 @@ impl Engine {
             conversation_id: run.conversation_id,
             fence: run.fence,
         };
-        if self.end(doomed, error).await {
+        if self.end(doomed, &outcome).await {
             tracing::info!(
                 message.id = %run.message_id,
                 reply.attempt = run.attempt,
-                "a reply that no process could finish was ended"
+                "a reply that no process was to finish was ended"
             );
         }
     }
 
     /// Ends a run with the text that is written down: of its newest attempt that has any. Whether it
     /// was there to be ended.
-    pub(super) async fn end(&self, run: DoomedRun<'_>, error: ReplyError) -> bool {
+    pub(super) async fn end(&self, run: DoomedRun<'_>, outcome: &Outcome) -> bool {
         let message_id = run.message_id;
         let key = RunKey {
             user_id: run.viewer.user_id(),
             message_id,
         };
-        let outcome = Outcome::Failed(error);
-        match self.in_time(self.try_end(&run, &outcome)).await {
+        match self.in_time(self.try_end(&run, outcome)).await {
             Ok(true) => {
                 self.broker.publish(Notice::Changed {
                     user_id: key.user_id,

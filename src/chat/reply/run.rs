@@ -217,7 +217,7 @@ impl Engine {
                         conversation_id: run.conversation_id,
                         fence: run.fence,
                     };
-                    self.end(doomed, internal()).await;
+                    self.end(doomed, &Outcome::Failed(internal())).await;
                     return LogPhase::Lost;
                 }
             }
