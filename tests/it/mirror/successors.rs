@@ -119,3 +119,69 @@ async fn an_end_with_less_text_than_was_told_is_told_again() {
     sql(&test, END).await;
     assert_eq!(far.finished().await.content, "anew 😀 and whole");
 }
+
+#[tokio::test]
+async fn a_reply_that_moves_to_another_process_is_exact_there_and_elsewhere() {
+    let test = TestDatabase::create().await;
+    let memory = Memory::default();
+    let first = replica(&test, &memory, QUICK).await;
+    let (one, other) = (
+        replica(&test, &memory, NO_QUIET_CHECK).await,
+        replica(&test, &memory, NO_QUIET_CHECK).await,
+    );
+    let viewer = first.viewer("alice").await;
+    let conversation = first.conversation(&viewer).await;
+    let sent = first.send(&viewer, conversation, "hi").await.expect("sent");
+    let writing = first.desk.next().await;
+    let mut readers = [
+        one.follow(&viewer, sent.reply.id).await,
+        other.follow(&viewer, sent.reply.id).await,
+    ];
+    writing.say("first 🍊 try");
+    for reader in &mut readers {
+        reader.until("first 🍊 try").await;
+    }
+    // Its process stops, and lets it go.
+    first.lifecycle.begin_hard_stop();
+    let writing = tokio::select! {
+        writing = one.desk.next() => writing,
+        writing = other.desk.next() => writing,
+    };
+    for reader in &mut readers {
+        reader.until("").await;
+    }
+    writing.say("another 😀");
+    for reader in &mut readers {
+        reader.until("another 😀").await;
+    }
+    writing.say(" one");
+    writing.finish();
+    for reader in &mut readers {
+        assert_eq!(reader.finished().await.content, "another 😀 one");
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_loses_a_reply_and_takes_it_over_itself_tells_its_own_subscribers() {
+    let test = TestDatabase::create().await;
+    let only = replica(&test, &Memory::default(), QUICK).await;
+    let viewer = only.viewer("alice").await;
+    let conversation = only.conversation(&viewer).await;
+    let sent = only.send(&viewer, conversation, "hi").await.expect("sent");
+    let writing = only.desk.next().await;
+    let mut reader = only.follow(&viewer, sent.reply.id).await;
+    writing.say("first try");
+    reader.until("first try").await;
+    sql(&test, TAKE_OVER).await;
+    writing.hung_up().await;
+    // The other has written this, and is lost in its turn.
+    sql(&test, WRITE).await;
+    reader.until("anew 😀 ").await;
+    sql(&test, "update chat.replies set lease_expires_at = now()").await;
+    let writing = only.desk.next().await;
+    reader.until("").await;
+    writing.say("here again");
+    reader.until("here again").await;
+    writing.finish();
+    assert_eq!(reader.finished().await.content, "here again");
+}
