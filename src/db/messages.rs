@@ -57,6 +57,16 @@ macro_rules! message_columns {
 }
 pub(super) use message_columns;
 
+/// The conversations $2, each looked up by its key. As a join it might be planned as a reading of all
+/// conversations of the user.
+macro_rules! asked_conversations {
+    () => {
+        "unnest($2::uuid[]) as asked (id) cross join lateral (\
+           select id, path_length from chat.conversations \
+           where user_id = $1 and id = asked.id limit 1) c"
+    };
+}
+
 /// Pages whose texts are known to be few enough before one of them is read.
 ///
 /// Positions have no gaps, so a page is a range of them that is known from both ends. A range with an
@@ -65,11 +75,12 @@ macro_rules! bounded_pages {
     ($range:literal, $direction:literal) => {
         concat!(
             "with page as materialized (\
-               select m.* from chat.conversations c cross join lateral (\
+               select m.* from ",
+            asked_conversations!(),
+            " cross join lateral (\
                  select * from chat.messages \
                  where user_id = $1 and conversation_id = c.id and active and ", $range,
-                 " order by position ", $direction, " limit $5) m \
-               where c.user_id = $1 and c.id = any($2)), \
+                 " order by position ", $direction, " limit $5) m), \
              size as materialized (select coalesce(sum(octet_length(content)), 0) as bytes from page) \
              select ",
             message_columns!("case when size.bytes <= $6 then m.content end"),
@@ -150,10 +161,11 @@ impl ViewerTx {
         let statement = concat!(
             "select ",
             message_columns!(),
-            " from chat.conversations c join chat.messages m \
-               on m.user_id = $1 and m.conversation_id = c.id and m.active \
-                 and m.position = c.path_length - 1 \
-             where c.user_id = $1 and c.id = any($2)"
+            " from ",
+            asked_conversations!(),
+            " cross join lateral (\
+               select * from chat.messages where user_id = $1 and conversation_id = c.id and active \
+                 and position = c.path_length - 1 limit 1) m"
         );
         self.read_messages("load last messages", statement, uuids(conversations))
             .await
@@ -271,13 +283,21 @@ impl ViewerTx {
         before: i32,
         most_bytes: i64,
     ) -> Result<Vec<Message>, DbError> {
+        // Back from the last one, so that what is left out is not looked at. The limit keeps the step
+        // from being planned as a join, which would read the whole table each time.
         let rows: Vec<MessageRow> = sqlx::query_as(concat!(
-            "select ",
+            "with recursive back as (\
+               select id, position, octet_length(content)::bigint as bytes from chat.messages \
+               where user_id = $1 and conversation_id = $2 and active and position = $3 - 1 \
+               union all \
+               select m.id, m.position, back.bytes + m.bytes from back cross join lateral (\
+                 select id, position, octet_length(content) as bytes from chat.messages \
+                 where user_id = $1 and conversation_id = $2 and active \
+                   and position = back.position - 1 limit 1) m \
+               where back.bytes + m.bytes <= $4) \
+             select ",
             message_columns!(),
-            " from (select *, sum(octet_length(content)) over (order by position desc) as bytes \
-               from chat.messages \
-               where user_id = $1 and conversation_id = $2 and active and position < $3) m \
-             where m.bytes <= $4 or m.position = $3 - 1 order by m.position"
+            " from back join chat.messages m on m.user_id = $1 and m.id = back.id order by m.position"
         ))
         .bind(self.viewer.user_id().uuid())
         .bind(conversation_id.uuid())

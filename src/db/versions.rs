@@ -63,14 +63,17 @@ macro_rules! newest {
 }
 
 /// The message $3 and those before it that are not active: what has to become active for it.
+///
+/// Here and below each step of a way is a look-up by an index; the limit keeps it from being planned
+/// as a join, which might read the whole table at each step.
 macro_rules! way_up {
     () => {
         "recursive up as (\
            select id, parent_id, position from chat.messages where user_id = $1 and id = $3 \
            union all \
-           select m.id, m.parent_id, m.position from up \
-             join chat.messages m on m.user_id = $1 and m.id = up.parent_id \
-           where not m.active)"
+           select m.* from up cross join lateral (\
+             select id, parent_id, position from chat.messages \
+             where user_id = $1 and id = up.parent_id and not active limit 1) m)"
     };
 }
 
@@ -197,11 +200,12 @@ impl ViewerTx {
                select m.id, false from (select min(position) as position from up) as parting \
                  join chat.messages m on m.user_id = $1 and m.conversation_id = $2 \
                    and m.active and m.position >= parting.position and m.position < $5 \
-               union all select m.id, true from up join chat.messages m on m.user_id = $1 \
-                 and m.conversation_id = $2 and m.parent_id = up.parent_id and m.preferred \
-               union all select m.id, true from up join chat.messages m on m.user_id = $1 \
-                 and m.conversation_id = $2 and m.parent_id is null and m.preferred \
-                 where up.parent_id is null), \
+               union all select m.id, true from up cross join lateral (\
+                 select id from chat.messages where user_id = $1 and conversation_id = $2 \
+                   and parent_id = up.parent_id and preferred limit 1) m \
+               union all select m.id, true from up cross join lateral (\
+                 select id from chat.messages where user_id = $1 and conversation_id = $2 \
+                   and up.parent_id is null and parent_id is null and preferred limit 1) m), \
              left_behind as (select id, bool_or(outdone) as outdone from found group by id) \
              update chat.messages m set active = false, \
                preferred = m.preferred and not left_behind.outdone, \
@@ -234,8 +238,9 @@ impl ViewerTx {
             ", down (id) as (\
                select $3::uuid where $5 \
                union all \
-               select m.id from down join chat.messages m on m.user_id = $1 \
-                 and m.conversation_id = $2 and m.parent_id = down.id and m.preferred), \
+               select m.id from down cross join lateral (\
+                 select id from chat.messages where user_id = $1 and conversation_id = $2 \
+                   and parent_id = down.id and preferred limit 1) m), \
              way (id) as (select id from up where id <> $3 union all select id from down), \
              taken as (\
                update chat.messages m set active = true, preferred = true, revision = $4 \

@@ -1,5 +1,6 @@
 //! The tree of versions: edits, replies written anew, and the way back.
 
+mod answers;
 mod busy;
 
 mod random;

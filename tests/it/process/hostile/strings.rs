@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// One string or id of the schema: where it stands, and an operation that puts `$it` there.
-/// `$conversation` is a good id.
+/// `$conversation` is a good id, `$message` that of a message that never was.
 const STRINGS: &[(&str, &str)] = &[
     ("Query.node(id)", "query($it: ID!) { node(id: $it) { id } }"),
     (
@@ -85,6 +85,42 @@ const STRINGS: &[(&str, &str)] = &[
     (
         "StopReplyInput.messageId",
         "mutation($it: ID!) { stopReply(input: { messageId: $it }) { reply { id } } }",
+    ),
+    (
+        "EditMessageInput.messageId",
+        "mutation($it: ID!) { editMessage(input: { messageId: $it, content: \"x\" }) { reply { id } } }",
+    ),
+    (
+        "EditMessageInput.content",
+        "mutation($it: String!, $message: ID!) { editMessage(input: { messageId: $message, content: $it }) { reply { id } } }",
+    ),
+    (
+        "EditMessageInput.idempotencyKey",
+        "mutation($it: String, $message: ID!) { editMessage(input: { messageId: $message, content: \"x\", idempotencyKey: $it }) { reply { id } } }",
+    ),
+    (
+        "RegenerateReplyInput.messageId",
+        "mutation($it: ID!) { regenerateReply(input: { messageId: $it }) { reply { id } } }",
+    ),
+    (
+        "RegenerateReplyInput.model",
+        "mutation($it: String, $message: ID!) { regenerateReply(input: { messageId: $message, model: $it }) { reply { id } } }",
+    ),
+    (
+        "RegenerateReplyInput.idempotencyKey",
+        "mutation($it: String, $message: ID!) { regenerateReply(input: { messageId: $message, idempotencyKey: $it }) { reply { id } } }",
+    ),
+    (
+        "SelectVersionInput.messageId",
+        "mutation($it: ID!) { selectVersion(input: { messageId: $it }) { conversation { id } } }",
+    ),
+    (
+        "RateMessageInput.messageId",
+        "mutation($it: ID!) { rateMessage(input: { messageId: $it, rating: UP }) { message { id } } }",
+    ),
+    (
+        "RateMessageInput.comment",
+        "mutation($it: String, $message: ID!) { rateMessage(input: { messageId: $message, rating: UP, comment: $it }) { message { id } } }",
     ),
     (
         "UpdateConversationInput.conversationId",
@@ -267,7 +303,11 @@ async fn every_string_of_the_schema_is_checked_over_both_transports() {
         }
         for value in values {
             let what = format!("{at} = {}", value.chars().take(20).collect::<String>());
-            let declared: &[(&str, &str)] = &[("it", &value), ("conversation", &conversation)];
+            let declared: &[(&str, &str)] = &[
+                ("it", &value),
+                ("conversation", &conversation),
+                ("message", "msg_AZ3r7gAAcACAAAAAAAAAAA"),
+            ];
             let variables: Value = declared
                 .iter()
                 .filter(|(name, _)| document.contains(&format!("${name}:")))
