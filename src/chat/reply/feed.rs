@@ -80,6 +80,13 @@ impl Engine {
         let mirror = self.mirror(viewer, key);
         (mirror.read(), Some(mirror))
     }
+
+    async fn load_message(&self, viewer: &Viewer, key: RunKey) -> Result<Message, ChatError> {
+        let mut tx = self.database.viewer_tx(viewer).await?;
+        let message = tx.message(key.message_id).await?;
+        tx.commit().await?;
+        message.ok_or(ChatError::NotFound("message"))
+    }
 }
 
 impl ReplyFeed {
@@ -167,21 +174,20 @@ impl ReplyFeed {
 
     /// The message as it is now, loaded once for all who ask here at the same time.
     pub async fn try_message(&self) -> Result<Message, ChatError> {
-        let load = timeout(self.engine.timing.lease, self.load());
-        let mut message = self
-            .reader
-            .message()
-            .load(async { load.await.unwrap_or(Err(DbError::TimedOut.into())) })
-            .await?;
+        let engine = Arc::clone(&self.engine);
+        let (viewer, key) = (self.viewer.clone(), self.key);
+        let shared = self.reader.message();
+        // On a task of its own: a subscriber that is slow to read its answer does not keep those
+        // waiting who wait for the same load.
+        let task = self.engine.lifecycle.spawn(async move {
+            let load = timeout(engine.timing.lease, engine.load_message(&viewer, key));
+            shared
+                .load(async { load.await.unwrap_or(Err(DbError::TimedOut.into())) })
+                .await
+        });
+        let mut message = task.await.map_err(|_| ChatError::Panicked)??;
         self.engine.fill_in(self.key.user_id, &mut message);
         Ok(message)
-    }
-
-    async fn load(&self) -> Result<Message, ChatError> {
-        let mut tx = self.engine.database.viewer_tx(&self.viewer).await?;
-        let message = tx.message(self.key.message_id).await?;
-        tx.commit().await?;
-        message.ok_or(ChatError::NotFound("message"))
     }
 
     /// Looks anew for where the reply is written.

@@ -254,8 +254,8 @@ impl LogReader {
     }
 
     /// What all readers of this log load together.
-    pub fn message(&self) -> &SharedMessage {
-        &self.message
+    pub fn message(&self) -> Arc<SharedMessage> {
+        Arc::clone(&self.message)
     }
 
     fn seen(&mut self) -> Option<LogEvent> {
