@@ -50,7 +50,7 @@ pub enum SystemReason {
     SignIn,
     /// One tick: the texts and leases of all replies that this process writes.
     Tick,
-    /// Runs whose process is gone are looked for.
+    /// Runs that wait, or whose process is gone, are looked for.
     Recovery,
     /// Subscribers follow replies that other processes write.
     Progress,

@@ -237,6 +237,14 @@ fn each_wrong_variable_is_one_line_that_names_it_and_the_mend() {
             "LOQUAT_DATABASE_CONNECTIONS: `1` is not a whole number from 2 to 1000",
         ),
         (
+            &[("LOQUAT_MAX_RUNS", "0")],
+            "LOQUAT_MAX_RUNS: `0` is not a whole number from 1 to 10000",
+        ),
+        (
+            &[("LOQUAT_MAX_RUNS_PER_USER", "many")],
+            "LOQUAT_MAX_RUNS_PER_USER: `many` is not a whole number from 1 to 100",
+        ),
+        (
             &[("LOQUAT_DATABASE_STATEMENT_CACHE", "no")],
             "LOQUAT_DATABASE_STATEMENT_CACHE: `no` is not one of true, false",
         ),

@@ -17,6 +17,7 @@ pub struct SendMutation;
 impl SendMutation {
     /// Stores a message and starts the reply to it. The reply goes on whatever becomes of the
     /// client that asked for it.
+    /// LIMIT_EXCEEDED where the user has 100 unfinished replies.
     async fn send_message(
         &self,
         context: &Context<'_>,

@@ -15,7 +15,8 @@ pub struct StartMutation;
 
 #[Object]
 impl StartMutation {
-    /// Starts a conversation and, with a `message`, the reply to it.
+    /// Starts a conversation and, with a `message`, the reply to it: LIMIT_EXCEEDED where the user has
+    /// 100 unfinished replies.
     async fn start_chat(
         &self,
         context: &Context<'_>,

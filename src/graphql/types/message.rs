@@ -148,9 +148,10 @@ pub enum MessageRole {
 #[derive(Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "model::MessageStatus")]
 pub enum MessageStatus {
-    /// Waiting for its turn.
+    /// Waiting for its turn: for those before it in its conversation, and for room among the user's
+    /// and everybody's.
     Pending,
-    /// Being written.
+    /// Being written. Where the server that wrote it is lost, it is begun anew: its text may go back.
     Streaming,
     /// Whole.
     Completed,
@@ -186,7 +187,7 @@ pub enum ReplyErrorCode {
     ContextTooLong,
     /// The provider's content filter ended the reply.
     ContentFiltered,
-    /// The process that wrote it was lost.
+    /// The server that wrote it was lost, and so were those that began it anew.
     Interrupted,
     /// The user has used up their tokens.
     QuotaExceeded,
