@@ -17,6 +17,13 @@ alter table chat.replies
   drop column losses,
   drop column stop_requested_at;
 
+delete from chat.usage where kind <> 'REPLY';
+alter table chat.usage drop column kind;
+create index usage_of_user on chat.usage (user_id, occurred_at)
+  include (prompt_tokens, completion_tokens, total_tokens);
+create index usage_by_time on chat.usage (occurred_at)
+  include (prompt_tokens, completion_tokens, total_tokens);
+
 delete from chat.messages where not active;
 drop index chat.messages_by_parent, chat.messages_preferred, chat.messages_by_revision;
 alter table chat.messages

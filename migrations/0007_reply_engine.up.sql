@@ -64,6 +64,14 @@ create index replies_to_stop on chat.replies (process_id) where stop_requested_a
 update chat.replies r set position = m.position from chat.messages m
   where m.user_id = r.user_id and m.id = r.message_id;
 
+-- A title costs tokens and is no reply. Its id is that of nothing else.
+alter table chat.usage add column kind text not null default 'REPLY' check (kind in ('REPLY', 'TITLE'));
+drop index chat.usage_of_user, chat.usage_by_time;
+create index usage_of_user on chat.usage (user_id, occurred_at)
+  include (kind, prompt_tokens, completion_tokens, total_tokens);
+create index usage_by_time on chat.usage (occurred_at)
+  include (kind, prompt_tokens, completion_tokens, total_tokens);
+
 alter table chat.list_revisions enable row level security;
 alter table chat.list_revisions force row level security;
 alter table chat.deleted_conversations enable row level security;

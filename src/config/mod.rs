@@ -4,6 +4,7 @@
 //! checks it. Invariant: nobody else reads the environment. A setting that is unknown, wrong or
 //! contradicts another stops the start with one line that names it and the mend.
 
+mod chat;
 mod error;
 mod issuers;
 pub mod names;
@@ -13,7 +14,7 @@ mod sources;
 mod tables;
 mod values;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use secrecy::SecretString;
@@ -185,13 +186,38 @@ pub enum OfferedModels {
     Any,
 }
 
-#[derive(Clone, Debug, Default)]
+/// By default nothing is set, and users alone title their conversations.
+#[derive(Clone, Debug)]
 pub struct ChatSettings {
     /// `LOQUAT_GREETING`: the first assistant message of a chat.
     pub greeting: Option<String>,
     /// `LOQUAT_SYSTEM_PROMPT`: standing instructions.
     pub system_prompt: Option<String>,
+    pub context: ContextSettings,
+    /// `LOQUAT_MAX_REPLY_TOKENS`. `None`: what the provider allows.
+    pub max_reply_tokens: Option<u32>,
+    /// `LOQUAT_REPLY_SECONDS`: how long a whole reply may take.
+    pub reply_timeout: Duration,
+    pub titles: TitleSettings,
     pub runs: RunSettings,
+}
+
+/// `LOQUAT_CONTEXT_TOKENS`: how many tokens prompt and answer may have together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContextSettings {
+    /// Of every model that is not named. `None`: what is known of it.
+    pub every: Option<u32>,
+    pub models: BTreeMap<String, u32>,
+}
+
+/// Who titles conversations that their users have not titled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TitleSettings {
+    Nobody,
+    /// That of the reply.
+    TheModel,
+    /// `LOQUAT_TITLE_MODEL`.
+    Model(String),
 }
 
 /// How many replies may be written at once. More than that wait, in order.
@@ -208,6 +234,20 @@ impl Default for RunSettings {
         Self {
             most: 200,
             most_per_user: 5,
+        }
+    }
+}
+
+impl Default for ChatSettings {
+    fn default() -> Self {
+        Self {
+            greeting: None,
+            system_prompt: None,
+            context: ContextSettings::default(),
+            max_reply_tokens: None,
+            reply_timeout: Duration::from_secs(15 * 60),
+            titles: TitleSettings::Nobody,
+            runs: RunSettings::default(),
         }
     }
 }

@@ -127,6 +127,16 @@ settings! {
         "The first assistant message of every chat; none by default";
     SYSTEM_PROMPT: "system_prompt", "LOQUAT_SYSTEM_PROMPT",
         "Standing instructions to the model; none by default";
+    CONTEXT_TOKENS: "context_tokens", "LOQUAT_CONTEXT_TOKENS",
+        "How much the models read, in tokens: a number, or model=tokens pairs, comma-separated";
+    MAX_REPLY_TOKENS: "max_reply_tokens", "LOQUAT_MAX_REPLY_TOKENS",
+        "The longest reply, in tokens; by default what the model's server allows";
+    REPLY_SECONDS: "reply_seconds", "LOQUAT_REPLY_SECONDS",
+        "How long a whole reply may take; 900 by default";
+    TITLES: "titles", "LOQUAT_TITLES",
+        "on (the default): the model titles conversations; off: users alone do";
+    TITLE_MODEL: "title_model", "LOQUAT_TITLE_MODEL",
+        "The model that writes titles; by default that of the conversation's reply";
     MAX_RUNS: "max_runs", "LOQUAT_MAX_RUNS",
         "How many replies the server writes at once, more of them wait; 200 by default";
     MAX_RUNS_PER_USER: "max_runs_per_user", "LOQUAT_MAX_RUNS_PER_USER",

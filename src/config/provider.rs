@@ -8,7 +8,7 @@ use url::Url;
 use super::{
     OfferedModels, OpenAiSettings, ProviderSettings, SettingsError, names,
     sources::{Found, Sources},
-    values::{invalid, list, number, web_url, without_slash},
+    values::{invalid, list, model_name, number, seconds, web_url, without_slash},
 };
 
 /// Where a key without a base URL belongs.
@@ -74,7 +74,7 @@ fn limit(
     setting: &'static names::Setting,
     default: u32,
 ) -> Result<Duration, SettingsError> {
-    number(sources, setting, 1..=3600, default).map(|seconds| Duration::from_secs(seconds.into()))
+    seconds(sources, setting, 1..=3600, default)
 }
 
 /// A key goes into a header, so it must be able to.
@@ -88,17 +88,6 @@ fn api_key(found: &Found) -> Result<SecretString, SettingsError> {
             "holds characters that no key has; copy it again, without spaces".to_owned(),
         ))
     }
-}
-
-fn model_name(found: &Found) -> Result<String, SettingsError> {
-    let name = found.value.trim();
-    if name == "*" || name.contains(',') || name.chars().any(char::is_control) {
-        return Err(invalid(
-            found,
-            "names one model; LOQUAT_MODELS lists those that a user may choose".to_owned(),
-        ));
-    }
-    Ok(name.to_owned())
 }
 
 fn models(sources: &Sources, default_model: &str) -> Result<OfferedModels, SettingsError> {

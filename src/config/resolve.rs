@@ -14,10 +14,10 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::{
-    ChatSettings, DatabaseSettings, Environment, LogFormat, LogSettings, RunSettings, Settings,
-    SettingsError, issuers, names, provider,
+    DatabaseSettings, Environment, LogFormat, LogSettings, Settings, SettingsError, chat, issuers,
+    names, provider,
     sources::{Found, Sources},
-    values::{cors_origin, invalid, list, number, one_of},
+    values::{cors_origin, invalid, list, number, one_of, seconds},
 };
 
 impl Settings {
@@ -48,7 +48,6 @@ impl Settings {
             });
         }
 
-        let runs = RunSettings::default();
         Ok(Self {
             environment,
             bind,
@@ -59,19 +58,7 @@ impl Settings {
             jwt_leeway: seconds(sources, &names::JWT_LEEWAY_SECONDS, 0..=600, 60)?,
             jwks_cache: seconds(sources, &names::JWKS_CACHE_SECONDS, 1..=86_400, 300)?,
             provider: provider::resolve(sources)?,
-            chat: ChatSettings {
-                greeting: prose(sources, &names::GREETING)?,
-                system_prompt: prose(sources, &names::SYSTEM_PROMPT)?,
-                runs: RunSettings {
-                    most: number(sources, &names::MAX_RUNS, 1..=10_000, runs.most)?,
-                    most_per_user: number(
-                        sources,
-                        &names::MAX_RUNS_PER_USER,
-                        1..=100,
-                        runs.most_per_user,
-                    )?,
-                },
-            },
+            chat: chat::resolve(sources)?,
             cors_origins: cors_origins(sources)?,
             trusted_proxies: trusted_proxies(sources)?,
             audit_retention: audit_retention(sources)?,
@@ -165,29 +152,6 @@ fn database_url(found: &Found) -> Result<SecretString, SettingsError> {
             found,
             format!("`{scheme}:` is not PostgreSQL; {EXAMPLE}"),
         )),
-    }
-}
-
-fn seconds(
-    sources: &Sources,
-    setting: &'static names::Setting,
-    range: std::ops::RangeInclusive<u32>,
-    default: u32,
-) -> Result<Duration, SettingsError> {
-    number(sources, setting, range, default).map(|seconds| Duration::from_secs(seconds.into()))
-}
-
-/// Text for people or the model. PostgreSQL cannot store U+0000.
-fn prose(
-    sources: &Sources,
-    setting: &'static names::Setting,
-) -> Result<Option<String>, SettingsError> {
-    match sources.find(setting) {
-        Some(found) if found.value.contains('\0') => Err(invalid(
-            &found,
-            "holds the character U+0000; leave it out".to_owned(),
-        )),
-        found => Ok(found.map(|found| found.value)),
     }
 }
 

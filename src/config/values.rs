@@ -1,6 +1,6 @@
 //! Values that several settings share: numbers, words, lists, URLs and origins.
 
-use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
+use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use url::Url;
 
@@ -49,6 +49,16 @@ where
         })
 }
 
+/// A whole number of seconds of a range, or the default.
+pub(super) fn seconds(
+    sources: &Sources,
+    setting: &'static Setting,
+    range: RangeInclusive<u32>,
+    default: u32,
+) -> Result<Duration, SettingsError> {
+    number(sources, setting, range, default).map(|seconds| Duration::from_secs(seconds.into()))
+}
+
 /// One of a few words, in either case.
 pub(super) fn one_of<T: Copy>(
     sources: &Sources,
@@ -80,6 +90,18 @@ pub(super) fn list(value: &str) -> impl Iterator<Item = &str> {
         .split(',')
         .map(str::trim)
         .filter(|item| !item.is_empty())
+}
+
+/// The name of one model.
+pub(super) fn model_name(found: &Found) -> Result<String, SettingsError> {
+    let name = found.value.trim();
+    if name == "*" || name.contains(',') || name.chars().any(char::is_control) {
+        return Err(invalid(
+            found,
+            "names one model; LOQUAT_MODELS lists those that a user may choose".to_owned(),
+        ));
+    }
+    Ok(name.to_owned())
 }
 
 /// An `http` or `https` URL that ends without a slash, query and fragment.

@@ -70,9 +70,13 @@ impl PathChange {
 
 /// The conversation with the id $2, locked. Its lock comes before that of its user's list, always.
 macro_rules! locked_conversation {
-    () => {
-        "locked as materialized (select user_id, id from chat.conversations \
-           where user_id = $1 and id = $2 for update)"
+    ($($if:literal)?) => {
+        concat!(
+            "locked as materialized (select user_id, id from chat.conversations \
+               where user_id = $1 and id = $2 ",
+            $($if,)?
+            " for update)"
+        )
     };
 }
 
@@ -88,6 +92,8 @@ macro_rules! next_list_revision {
         )
     };
 }
+
+pub(super) use {locked_conversation, next_list_revision};
 
 impl ViewerTx {
     pub async fn insert_conversation(

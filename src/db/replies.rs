@@ -40,7 +40,6 @@ pub enum StoredRun {
 pub enum Outcome {
     Completed {
         truncated: bool,
-        usage: Option<TokenUsage>,
     },
     /// By its user, who keeps the text so far.
     Stopped,
@@ -148,11 +147,12 @@ impl ViewerTx {
         revision: i64,
         content: Option<&str>,
         outcome: &Outcome,
+        usage: Option<TokenUsage>,
     ) -> Result<(), DbError> {
-        let (status, truncated, usage, error) = match outcome {
-            Outcome::Completed { truncated, usage } => ("COMPLETED", *truncated, *usage, None),
-            Outcome::Stopped => ("STOPPED", false, None, None),
-            Outcome::Failed(error) => ("FAILED", false, None, Some(error)),
+        let (status, truncated, error) = match outcome {
+            Outcome::Completed { truncated } => ("COMPLETED", *truncated, None),
+            Outcome::Stopped => ("STOPPED", false, None),
+            Outcome::Failed(error) => ("FAILED", false, Some(error)),
         };
         self.count_usage(message_id, usage).await?;
         sqlx::query(

@@ -1,4 +1,4 @@
-//! What replies have cost.
+//! What replies and titles have cost.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::model::{MessageId, TimeRange, TokenUsage, Usage, UserId};
 // A sum of integers is of a wider type, so it cannot overflow before it is one again.
 macro_rules! sums {
     () => {
-        "count(*) as replies, coalesce(sum(prompt_tokens), 0)::bigint as prompt_tokens, \
+        "count(*) filter (where kind = 'REPLY') as replies, coalesce(sum(prompt_tokens), 0)::bigint as prompt_tokens, \
          coalesce(sum(completion_tokens), 0)::bigint as completion_tokens, \
          coalesce(sum(total_tokens), 0)::bigint as total_tokens"
     };
@@ -37,7 +37,7 @@ impl ViewerTx {
         message_id: MessageId,
         usage: Option<TokenUsage>,
     ) -> Result<(), DbError> {
-        // What the provider does not say is null, of which the greatest is taken no notice.
+        // What nobody knows is null, of which the greatest is taken no notice.
         sqlx::query(
             "insert into chat.usage (user_id, id, prompt_tokens, completion_tokens, total_tokens) \
              select user_id, id, greatest($3, 0), greatest($4, 0), greatest($5, 0) from chat.messages \
@@ -51,6 +51,23 @@ impl ViewerTx {
         .execute(&mut *self.tx)
         .await
         .map_err(during("count what a reply has cost"))?;
+        Ok(())
+    }
+
+    /// Counts a title that a model wrote, whatever becomes of it.
+    pub(super) async fn count_title_usage(&mut self, usage: TokenUsage) -> Result<(), DbError> {
+        sqlx::query(
+            "insert into chat.usage (user_id, id, kind, prompt_tokens, completion_tokens, total_tokens) \
+             values ($1, $2, 'TITLE', greatest($3, 0), greatest($4, 0), greatest($5, 0))",
+        )
+        .bind(self.viewer.user_id().uuid())
+        .bind(Uuid::now_v7())
+        .bind(usage.prompt_tokens)
+        .bind(usage.completion_tokens)
+        .bind(usage.total_tokens)
+        .execute(&mut *self.tx)
+        .await
+        .map_err(during("count what a title has cost"))?;
         Ok(())
     }
 

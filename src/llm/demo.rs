@@ -53,7 +53,7 @@ impl Provider for Demo {
         let asked = prompt.turns.iter().map(|turn| words_in(&turn.text)).sum();
         let finished = ReplyEvent::Finished {
             reason: FinishReason::Complete,
-            usage: Some(usage(asked, words.len())),
+            usage: Some(TokenUsage::of(asked, words.len())),
         };
         let deltas = stream::iter(words).then(move |word| async move {
             if !pace.is_zero() {
@@ -62,15 +62,6 @@ impl Provider for Demo {
             ReplyEvent::Delta(word)
         });
         deltas.chain(stream::iter([finished])).map(Ok).boxed()
-    }
-}
-
-fn usage(prompt: usize, completion: usize) -> TokenUsage {
-    let count = |words| i32::try_from(words).unwrap_or(i32::MAX);
-    TokenUsage {
-        prompt_tokens: count(prompt),
-        completion_tokens: count(completion),
-        total_tokens: count(prompt.saturating_add(completion)),
     }
 }
 
@@ -229,6 +220,7 @@ mod tests {
                     text: (*text).to_owned(),
                 })
                 .collect(),
+            max_tokens: None,
         }
     }
 
@@ -256,7 +248,7 @@ mod tests {
             *finished,
             ReplyEvent::Finished {
                 reason: FinishReason::Complete,
-                usage: Some(usage(2, deltas.len())),
+                usage: Some(TokenUsage::of(2, deltas.len())),
             }
         );
     }

@@ -5,9 +5,16 @@
 //! or one error; a connection that ends otherwise is an error. Dropping the stream hangs up.
 
 pub mod demo;
+mod known;
 pub mod openai;
+mod tokens;
+
+use std::sync::Arc;
 
 use futures_util::stream::BoxStream;
+
+pub use known::Known;
+pub use tokens::{AROUND_A_TURN, BEFORE_THE_ANSWER, Tokenizer};
 
 use crate::model::{ReplyErrorCode, TokenUsage};
 
@@ -21,7 +28,10 @@ pub trait Provider: Send + Sync + 'static {
 #[derive(Clone, Debug)]
 pub struct Prompt {
     pub model: String,
-    pub turns: Vec<Turn>,
+    /// Shared: what was asked is counted afterwards where the provider does not say.
+    pub turns: Arc<[Turn]>,
+    /// The longest answer, in the model's tokens; `None`: what the provider allows.
+    pub max_tokens: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,11 +65,17 @@ pub enum FinishReason {
     Length,
 }
 
+/// What a user reads whose message does not fit, whoever finds out.
+pub const CONTEXT_TOO_LONG: &str = "This conversation is too long for the model. Begin a new one, \
+    or choose a model that reads more.";
+
 /// Why a reply could not be written, or not to its end.
 #[derive(Debug, thiserror::Error)]
 #[error("the provider failed ({}): {message}", code.as_str())]
 pub struct ProviderError {
     pub code: ReplyErrorCode,
+    /// The model's context in tokens, where the provider says that it is too small for the prompt.
+    pub context: Option<u32>,
     /// For the chat's user: no addresses, no keys, nothing of the provider's own text that could
     /// hold either.
     pub message: String,

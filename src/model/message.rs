@@ -197,12 +197,24 @@ impl ReplyErrorCode {
     }
 }
 
-/// What a reply cost, in the provider's tokens.
+/// What a reply cost, in the model's tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenUsage {
     pub prompt_tokens: i32,
     pub completion_tokens: i32,
     pub total_tokens: i32,
+}
+
+impl TokenUsage {
+    /// Of tokens that were counted here.
+    pub fn of(prompt: usize, completion: usize) -> Self {
+        let count = |tokens| i32::try_from(tokens).unwrap_or(i32::MAX);
+        Self {
+            prompt_tokens: count(prompt),
+            completion_tokens: count(completion),
+            total_tokens: count(prompt.saturating_add(completion)),
+        }
+    }
 }
 
 /// What a reader thinks of a message of the assistant.

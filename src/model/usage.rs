@@ -9,7 +9,7 @@ pub struct TimeRange {
     pub until: Option<DateTime<Utc>>,
 }
 
-/// What replies have cost within some time.
+/// What replies, and the titles of conversations, have cost within some time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// How many replies ended that the provider was asked for, however they ended.

@@ -185,8 +185,8 @@ async fn the_model_sees_instructions_the_earlier_turns_and_its_own_name() {
         .await
         .prompt
         .turns
-        .into_iter()
-        .map(|turn| (turn.role, turn.text))
+        .iter()
+        .map(|turn| (turn.role, turn.text.clone()))
         .collect();
     assert_eq!(
         turns,

@@ -65,7 +65,7 @@ async fn every_reply_that_reached_the_provider_is_counted_however_it_ended() {
     writing.say("half");
     writing.fail(ReplyErrorCode::ProviderTimeout, "too slow");
     finished(id).await;
-    assert_eq!(usage(&api, &alice, json!({})).await, used(3, 3, 4, 7));
+    assert_eq!(usage(&api, &alice, json!({})).await, used(3, 15, 5, 20));
 
     // One that three processes were lost with counts too, and is ended here.
     let (id, _writing) = ask().await;
@@ -85,7 +85,7 @@ async fn every_reply_that_reached_the_provider_is_counted_however_it_ended() {
         }
     })
     .await;
-    assert_eq!(usage(&api, &alice, json!({})).await, used(4, 3, 4, 7));
+    assert_eq!(usage(&api, &alice, json!({})).await, used(4, 15, 5, 20));
 
     // What was paid stays paid.
     replica
@@ -93,7 +93,7 @@ async fn every_reply_that_reached_the_provider_is_counted_however_it_ended() {
         .delete_conversation(&alice, conversation)
         .await
         .expect("deleted");
-    assert_eq!(usage(&api, &alice, json!({})).await, used(4, 3, 4, 7));
+    assert_eq!(usage(&api, &alice, json!({})).await, used(4, 15, 5, 20));
     assert_eq!(usage(&api, &bob, json!({})).await, used(0, 0, 0, 0));
 }
 

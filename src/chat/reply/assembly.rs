@@ -1,8 +1,8 @@
 //! A reply's text, put together from pieces that arrive in any order, twice, or not at all.
 
 use super::{
+    ask::MAX_REPLY_BYTES,
     log::{Delta, ReplyLog, utf16_length},
-    run::MAX_REPLY_BYTES,
 };
 
 /// Puts the pieces into a log. Invariant: the log holds the beginning of one attempt's text, and

@@ -13,6 +13,7 @@
 //! whose own lease has run out on its own clock; the log is never ahead of what a finished message
 //! holds; a subscriber has no queue.
 
+mod ask;
 mod assembly;
 mod claim;
 mod feed;

@@ -98,7 +98,7 @@ impl Engine {
         if !tx.lock_run(run.message_id, run.fence).await? {
             return Ok(false);
         }
-        tx.finish_reply(run.message_id, conversation.revision, None, outcome)
+        tx.finish_reply(run.message_id, conversation.revision, None, outcome, None)
             .await?;
         tx.commit().await?;
         Ok(true)

@@ -6,34 +6,28 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{FutureExt, StreamExt};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use futures_util::FutureExt;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
 use super::{
     Engine,
+    ask::Asked,
     log::LogPhase,
     recover::{DoomedRun, internal},
     registry::Run,
     room::TakenPlace,
 };
 use crate::{
-    chat::prompt,
+    chat::prompt::{Material, Room},
     db::{DbError, Outcome, PathChange},
-    llm::{FinishReason, Prompt, ReplyEvent},
-    model::{ReplyError, ReplyErrorCode},
+    model::{ReplyError, ReplyErrorCode, TokenUsage},
 };
-
-/// The longest reply that is kept, in bytes. A provider that never ends must not fill the memory.
-pub(super) const MAX_REPLY_BYTES: usize = 1024 * 1024;
-
-/// How much of a conversation is read for a reply, in bytes: more than any model can.
-const MAX_PROMPT_BYTES: i64 = 4 * 1024 * 1024;
 
 /// How long to wait before a database that was not there is asked again.
 const RETRY: Duration = Duration::from_millis(250);
 
-/// Why a run ends without an outcome of its own.
-enum Stop {
+/// What becomes of a run that its task is done with.
+pub(super) enum Stop {
     /// It is not this process's any more.
     Lost,
     /// This process stops, and another is to begin it anew.
@@ -49,21 +43,25 @@ impl Engine {
             run: &run,
             phase: LogPhase::Lost,
         };
+        let asked = Asked::default();
+        let written = timeout(self.settings.reply_timeout, self.generate(&run, &asked));
         // Dropping the future of the provider's stream hangs up on it.
         let stop = tokio::select! {
             biased;
             () = run.lost.cancelled() => Stop::Lost,
             () = run.stop.cancelled() => Stop::Ended(Outcome::Stopped),
             () = self.lifecycle.hard_stop().cancelled() => Stop::HandedOver,
-            stop = AssertUnwindSafe(self.generate(&run)).catch_unwind() => {
-                stop.unwrap_or_else(|_| panicked(&run))
-            }
+            stop = AssertUnwindSafe(written).catch_unwind() => match stop {
+                Ok(stop) => stop.unwrap_or_else(|_| self.took_too_long(&run)),
+                Err(_) => panicked(&run),
+            },
         };
         match stop {
             // Readers that find no run look into the database, so it must know first.
             Stop::Ended(outcome) => {
                 run.ending.store(true, Ordering::Release);
-                held.phase = self.finish(&run, &outcome).await;
+                let usage = self.cost(&run, asked).await;
+                held.phase = self.finish(&run, &outcome, usage).await;
             }
             // What it has written is stored, and its row let go, together with all others.
             Stop::HandedOver => self.let_go(&run).await,
@@ -71,9 +69,9 @@ impl Engine {
         }
     }
 
-    async fn generate(&self, run: &Run) -> Stop {
-        let prompt = match self.begin(run).await {
-            Ok(Some(prompt)) => prompt,
+    async fn generate(&self, run: &Run, asked: &Asked) -> Stop {
+        let material = match self.begin(run).await {
+            Ok(Some(material)) => material,
             Ok(None) => return Stop::Lost,
             Err(error) => {
                 tracing::error!(
@@ -88,46 +86,11 @@ impl Engine {
             }
         };
         run.log.enter(LogPhase::Streaming);
-        let mut events = self.provider.reply(prompt);
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(ReplyEvent::Delta(text)) => {
-                    if run.lost.is_cancelled() || !run.holds_lease() {
-                        return Stop::Lost;
-                    }
-                    if run.log.size() + text.len() > MAX_REPLY_BYTES {
-                        return Stop::Ended(failed(
-                            ReplyErrorCode::ProviderRejected,
-                            "The reply grew longer than the server keeps, and was cut.",
-                        ));
-                    }
-                    run.log.append(&text.replace('\0', "\u{FFFD}"));
-                }
-                Ok(ReplyEvent::Finished { reason, usage }) => {
-                    return Stop::Ended(Outcome::Completed {
-                        truncated: reason == FinishReason::Length,
-                        usage,
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(
-                        message.id = %run.message_id(),
-                        reply.error = error.code.as_str(),
-                        error = &error as &dyn std::error::Error,
-                        "the provider failed to write a reply"
-                    );
-                    return Stop::Ended(failed(error.code, error.message));
-                }
-            }
-        }
-        Stop::Ended(failed(
-            ReplyErrorCode::ProviderUnavailable,
-            "The model's answer broke off. Send the message again.",
-        ))
+        self.ask(run, material, asked).await
     }
 
     /// Marks the reply as streaming and reads what it answers. `None`: the run is lost.
-    async fn begin(&self, run: &Run) -> Result<Option<Prompt>, DbError> {
+    async fn begin(&self, run: &Run) -> Result<Option<Material>, DbError> {
         let mut pause = interval(RETRY);
         pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -148,7 +111,7 @@ impl Engine {
         }
     }
 
-    async fn try_begin(&self, run: &Run) -> Result<Option<Prompt>, DbError> {
+    async fn try_begin(&self, run: &Run) -> Result<Option<Material>, DbError> {
         let mut tx = self.database.engine_tx(&run.viewer).await?;
         let Some(conversation) = tx
             .touch_conversation(run.conversation_id, PathChange::None)
@@ -166,26 +129,24 @@ impl Engine {
             return Ok(None);
         };
         let own = tx.system_prompts(&[run.conversation_id]).await?.pop();
+        let most = Room::of(&model, &self.settings).bytes();
         let path = tx
-            .path_before(run.conversation_id, run.position, MAX_PROMPT_BYTES)
+            .path_before(run.conversation_id, run.position, most)
             .await?;
         tx.commit().await?;
-        let instructions: Vec<&str> = [
-            self.settings.system_prompt.as_deref(),
-            own.as_ref().map(|(_, text)| text.as_str()),
-        ]
-        .into_iter()
-        .flatten()
-        .filter(|text| !text.trim().is_empty())
-        .collect();
-        Ok(Some(Prompt {
+        let instructions = [
+            self.settings.system_prompt.clone(),
+            own.map(|(_, text)| text),
+        ];
+        Ok(Some(Material {
             model,
-            turns: prompt::turns(&instructions, &path),
+            instructions: instructions.into_iter().flatten().collect(),
+            path,
         }))
     }
 
     /// The final transaction, tried until it succeeds or the lease runs out.
-    async fn finish(&self, run: &Run, outcome: &Outcome) -> LogPhase {
+    async fn finish(&self, run: &Run, outcome: &Outcome, usage: Option<TokenUsage>) -> LogPhase {
         let text = run.log.text();
         // Who stops an attempt that has not come to any text keeps that of the one before.
         let keeps_earlier = text.is_empty() && *outcome == Outcome::Stopped;
@@ -194,7 +155,8 @@ impl Engine {
         pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while Instant::now() < run.lease_until() {
             pause.tick().await;
-            let finished = timeout_at(run.lease_until(), self.try_finish(run, text, outcome)).await;
+            let finish = self.try_finish(run, text, outcome, usage);
+            let finished = timeout_at(run.lease_until(), finish).await;
             match finished.unwrap_or(Err(DbError::TimedOut)) {
                 Ok(true) => return LogPhase::Finished,
                 Ok(false) => return LogPhase::Lost,
@@ -230,6 +192,7 @@ impl Engine {
         run: &Run,
         text: Option<&str>,
         outcome: &Outcome,
+        usage: Option<TokenUsage>,
     ) -> Result<bool, DbError> {
         let mut tx = self.database.engine_tx(&run.viewer).await?;
         let Some(conversation) = tx
@@ -241,8 +204,8 @@ impl Engine {
         if !tx.lock_run(run.message_id(), run.fence).await? {
             return Ok(false);
         }
-        tx.finish_reply(run.message_id(), conversation.revision, text, outcome)
-            .await?;
+        let (id, revision) = (run.message_id(), conversation.revision);
+        tx.finish_reply(id, revision, text, outcome, usage).await?;
         tx.commit().await?;
         Ok(true)
     }

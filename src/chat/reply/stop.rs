@@ -147,6 +147,7 @@ impl Replies {
                 conversation.revision + 1,
                 text.as_deref(),
                 &Outcome::Stopped,
+                None,
             )
             .await?;
         }

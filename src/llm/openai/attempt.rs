@@ -50,7 +50,7 @@ impl Attempt {
     ) -> Result<Self, Failure> {
         let broken = Broken::default();
         let client = shared.client(&broken);
-        let request = Request::new(prompt, ask_usage);
+        let request = Request::new(prompt, ask_usage, shared.length_limit);
         let events = client
             .chat()
             .create_stream_byot(&request)

@@ -15,7 +15,7 @@ use super::{
     wire::ErrorReport,
 };
 use crate::{
-    llm::{Prompt, ProviderError},
+    llm::{CONTEXT_TOO_LONG, Prompt, ProviderError},
     model::ReplyErrorCode,
 };
 
@@ -27,6 +27,8 @@ pub(super) struct Failure {
     detail: String,
     /// The provider's own words, for the log if they are fit for it.
     said: Option<String>,
+    /// The model's context in tokens, where the provider says that it is too small.
+    context: Option<u32>,
     pub(super) retry: Retry,
 }
 
@@ -46,6 +48,7 @@ impl Failure {
             message,
             detail: detail.into(),
             said: None,
+            context: None,
             retry: Retry::Never,
         }
     }
@@ -155,12 +158,10 @@ impl Failure {
     fn classify(status: StatusCode, retry_after: Option<Duration>, report: &ErrorReport) -> Self {
         let rejected = |message| Self::new(ReplyErrorCode::ProviderRejected, message, "");
         let failure = if is_context_too_long(status, report) {
-            Self::new(
-                ReplyErrorCode::ContextTooLong,
-                "This conversation is too long for the model. Begin a new one, or choose a model \
-                 that reads more.",
-                "",
-            )
+            Self {
+                context: said_context(report),
+                ..Self::new(ReplyErrorCode::ContextTooLong, CONTEXT_TOO_LONG, "")
+            }
         } else if is_content_filter(report) {
             Self::filtered()
         } else if is_out_of_credit(report) || status == StatusCode::PAYMENT_REQUIRED {
@@ -248,6 +249,7 @@ impl Failure {
         };
         ProviderError {
             code: self.code,
+            context: self.context,
             message: self.message.to_owned(),
             source: Some(anyhow::Error::msg(detail)),
         }
@@ -270,22 +272,25 @@ fn causes(error: &reqwest::Error) -> String {
     text
 }
 
+/// What servers say of a context that is too small. The context's size follows some of it.
+const SAID: [&str; 9] = [
+    // OpenAI, vLLM, llama-cpp-python
+    "maximum context length",
+    "context window",
+    // llama.cpp
+    "available context size",
+    // vLLM
+    "maximum model length",
+    "longer than the model's context length",
+    // LiteLLM and others
+    "context length exceeded",
+    // Anthropic's and Google's compatible endpoints
+    "prompt is too long",
+    "input token count exceeds",
+    "exceeds the maximum number of tokens allowed",
+];
+
 fn is_context_too_long(status: StatusCode, report: &ErrorReport) -> bool {
-    const SAID: [&str; 8] = [
-        // OpenAI, vLLM, llama-cpp-python
-        "maximum context length",
-        "context window",
-        // llama.cpp
-        "available context size",
-        // vLLM
-        "maximum model length",
-        "longer than the model's context length",
-        // LiteLLM and others
-        "context length exceeded",
-        // Anthropic's and Google's compatible endpoints
-        "prompt is too long",
-        "input token count exceeds",
-    ];
     if matches!(report.code.as_str(), "context_length_exceeded")
         || matches!(
             report.kind.as_str(),
@@ -297,6 +302,26 @@ fn is_context_too_long(status: StatusCode, report: &ErrorReport) -> bool {
     }
     let message = report.message.to_lowercase();
     status != StatusCode::TOO_MANY_REQUESTS && SAID.iter().any(|said| message.contains(said))
+}
+
+/// The first number right behind what was said: "maximum context length is 4096 tokens", "context
+/// window of 2048", "available context size (512 tokens)". What else follows is the prompt's size.
+fn said_context(report: &ErrorReport) -> Option<u32> {
+    const NEAR: usize = 20;
+
+    let message = report.message.to_lowercase();
+    SAID.iter()
+        .filter_map(|said| message.split_once(said))
+        .filter_map(|(_, behind)| {
+            let start = behind.find(|c: char| c.is_ascii_digit())?;
+            let digits: String = behind[start..]
+                .chars()
+                .take_while(|c| c.is_ascii_digit() || *c == ',')
+                .filter(char::is_ascii_digit)
+                .collect();
+            (start <= NEAR).then_some(digits.parse().ok()?)
+        })
+        .min()
 }
 
 fn is_content_filter(report: &ErrorReport) -> bool {
@@ -377,6 +402,49 @@ mod tests {
     }
 
     #[test]
+    fn the_size_of_a_context_is_read_from_what_each_server_says() {
+        for (message, context) in [
+            (
+                "This model's maximum context length is 4096 tokens. However, you requested 5000",
+                Some(4096),
+            ),
+            (
+                "Requested tokens (2313) exceed context window of 2048",
+                Some(2048),
+            ),
+            (
+                "the request exceeds the available context size (512 tokens), try increasing it",
+                Some(512),
+            ),
+            (
+                "the request exceeds the available context size, try increasing it to 4000",
+                None,
+            ),
+            (
+                "The decoder prompt (length 5000) is longer than the maximum model length of 4,096.",
+                Some(4096),
+            ),
+            ("longer than the model's context length (8192)", Some(8192)),
+            (
+                "The input token count (9) exceeds the maximum number of tokens allowed (7).",
+                Some(7),
+            ),
+            (
+                "prompt is too long: 205000 tokens > 200000 maximum",
+                Some(205_000),
+            ),
+            ("maximum context length is 99999999999999999999", None),
+        ] {
+            let report = ErrorReport {
+                message: message.to_owned(),
+                ..ErrorReport::default()
+            };
+            assert!(is_context_too_long(StatusCode::BAD_REQUEST, &report));
+            assert_eq!(said_context(&report), context, "{message}");
+        }
+    }
+
+    #[test]
     fn statuses_become_codes() {
         use ReplyErrorCode::{
             ContentFiltered, ProviderRateLimited, ProviderRejected, ProviderUnavailable,
@@ -419,7 +487,8 @@ mod tests {
         });
         let prompt = Prompt {
             model: "small".to_owned(),
-            turns: Vec::new(),
+            turns: [].into(),
+            max_tokens: None,
         };
         let error = failure.into_error(Some(&secret), &prompt);
         let logged = error.source.unwrap().to_string();

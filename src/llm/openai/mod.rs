@@ -37,6 +37,7 @@ use self::{
     attempt::Attempt,
     failure::{Failure, Retry},
     transport::Endpoint,
+    wire::LengthLimit,
 };
 use super::{Prompt, Provider, ProviderError, ReplyEvent};
 use crate::config::OpenAiSettings;
@@ -76,6 +77,7 @@ struct Shared {
     backoff: Backoff,
     /// Turns false when the server proves not to know how to tell its usage.
     tells_usage: AtomicBool,
+    length_limit: LengthLimit,
 }
 
 impl OpenAi {
@@ -105,8 +107,19 @@ impl OpenAi {
                 retries: settings.retries,
                 backoff,
                 tells_usage: AtomicBool::new(true),
+                length_limit: length_limit(&settings.base_url),
             }),
         })
+    }
+}
+
+/// OpenAI's own servers, and Azure's, are known by their names.
+fn length_limit(url: &Url) -> LengthLimit {
+    match url.host_str() {
+        Some(host) if host == "api.openai.com" || host.ends_with(".openai.azure.com") => {
+            LengthLimit::MaxCompletionTokens
+        }
+        _ => LengthLimit::MaxTokens,
     }
 }
 

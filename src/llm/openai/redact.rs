@@ -72,10 +72,12 @@ mod tests {
     fn prompt(text: &str) -> Prompt {
         Prompt {
             model: "small".to_owned(),
-            turns: vec![Turn {
+            turns: [Turn {
                 role: TurnRole::User,
                 text: text.to_owned(),
-            }],
+            }]
+            .into(),
+            max_tokens: None,
         }
     }
 

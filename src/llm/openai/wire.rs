@@ -20,6 +20,18 @@ pub(super) struct Request<'p> {
     stream: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     stream_options: Option<StreamOptions>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_completion_tokens: Option<u32>,
+}
+
+/// What the limit of an answer's length is called. OpenAI's newer models refuse the first name, and
+/// most other servers know no second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LengthLimit {
+    MaxTokens,
+    MaxCompletionTokens,
 }
 
 #[derive(Debug, Serialize)]
@@ -34,7 +46,7 @@ struct StreamOptions {
 }
 
 impl<'p> Request<'p> {
-    pub(super) fn new(prompt: &'p Prompt, ask_usage: bool) -> Self {
+    pub(super) fn new(prompt: &'p Prompt, ask_usage: bool, limit: LengthLimit) -> Self {
         let messages = prompt.turns.iter().map(|turn| RequestMessage {
             role: match turn.role {
                 TurnRole::System => "system",
@@ -50,6 +62,12 @@ impl<'p> Request<'p> {
             stream_options: ask_usage.then_some(StreamOptions {
                 include_usage: true,
             }),
+            max_tokens: prompt
+                .max_tokens
+                .filter(|_| limit == LengthLimit::MaxTokens),
+            max_completion_tokens: prompt
+                .max_tokens
+                .filter(|_| limit == LengthLimit::MaxCompletionTokens),
         }
     }
 }

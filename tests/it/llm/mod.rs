@@ -46,10 +46,12 @@ fn provider(settings: &OpenAiSettings) -> OpenAi {
 fn prompt(question: &str) -> Prompt {
     Prompt {
         model: "small".to_owned(),
-        turns: vec![Turn {
+        turns: [Turn {
             role: TurnRole::User,
             text: question.to_owned(),
-        }],
+        }]
+        .into(),
+        max_tokens: None,
     }
 }
 
@@ -126,13 +128,11 @@ async fn a_reply_comes_piece_by_piece_with_its_usage() {
     fake.script(script.text(" world").complete());
     let provider = provider(&settings(&fake));
     let mut asked = prompt("Hi 😀");
-    asked.turns.insert(
-        0,
-        Turn {
-            role: TurnRole::System,
-            text: "be kind".to_owned(),
-        },
-    );
+    let instructions = Turn {
+        role: TurnRole::System,
+        text: "be kind".to_owned(),
+    };
+    asked.turns = [&[instructions], &asked.turns[..]].concat().into();
 
     let mut events = provider.reply(asked);
     assert!(fake.requests().is_empty(), "asked before it was polled");

@@ -89,6 +89,7 @@ impl Writing {
     pub fn fail(self, code: ReplyErrorCode, message: &str) {
         let error = ProviderError {
             code,
+            context: None,
             message: message.to_owned(),
             source: None,
         };
