@@ -8,7 +8,7 @@ use super::{
     reply::Replies,
 };
 use crate::{
-    db::{KeyResult, NewMessage, Operation, PathChange, Viewer, ViewerTx},
+    db::{KeyResult, NewMessage, Operation, PathChange, UnfinishedReply, Viewer, ViewerTx},
     model::{Conversation, ConversationId, Message, MessageId, MessageRole, MessageStatus, Place},
 };
 
@@ -61,9 +61,9 @@ struct SendFingerprint<'a> {
 /// What one try at storing a message came to.
 enum Tried {
     Sent(Box<Sent>),
-    /// The processes that write these replies have to be asked to end them first. Nothing is
-    /// stored.
-    InTheWay(Vec<MessageId>),
+    /// The processes that write some of these replies have to be asked to end them first. Nothing
+    /// is stored.
+    InTheWay(Vec<UnfinishedReply>),
 }
 
 impl Chat {
@@ -137,9 +137,8 @@ impl Chat {
             BusyPolicy::Enqueue => {}
             BusyPolicy::Stop => {
                 stopped = tx.lock_unfinished(conversation.id).await?;
-                let in_the_way = Replies::being_written(&stopped);
-                if !asked && !in_the_way.is_empty() {
-                    return Ok(Tried::InTheWay(in_the_way));
+                if !asked && Replies::are_written(&stopped) {
+                    return Ok(Tried::InTheWay(stopped));
                 }
             }
         }

@@ -1,8 +1,15 @@
 use super::{Chat, ChatError, reply::Replies};
 use crate::{
-    db::{PathChange, Viewer},
+    db::{PathChange, UnfinishedReply, Viewer},
     model::{Message, MessageId, MessageRole},
 };
+
+/// What one try at stopping a reply came to.
+enum Tried {
+    Ended(Box<Message>),
+    /// Its process has to be asked first, since it may have text that nobody else has.
+    InTheWay(Vec<UnfinishedReply>),
+}
 
 impl Chat {
     /// Ends a reply with the text that it has so far; one that had not begun has none. A message
@@ -12,23 +19,24 @@ impl Chat {
         self.owned(async move {
             let mut asked = false;
             loop {
-                if let Some(message) = chat.try_stop(&viewer, id, asked).await? {
-                    return Ok(message);
+                match chat.try_stop(&viewer, id, asked).await? {
+                    Tried::Ended(message) => return Ok(*message),
+                    Tried::InTheWay(reply) => {
+                        chat.replies.request_stops(&viewer, &reply).await?;
+                        asked = true;
+                    }
                 }
-                chat.replies.request_stops(&viewer, &[id]).await?;
-                asked = true;
             }
         })
         .await
     }
 
-    /// `None`: its process has to be asked first, since it may have text that nobody else has.
     async fn try_stop(
         &self,
         viewer: &Viewer,
         id: MessageId,
         asked: bool,
-    ) -> Result<Option<Message>, ChatError> {
+    ) -> Result<Tried, ChatError> {
         const MESSAGE: ChatError = ChatError::NotFound("message");
         let mut tx = self.database.viewer_tx(viewer).await?;
         let message = tx.message(id).await?.ok_or(MESSAGE)?;
@@ -40,14 +48,14 @@ impl Chat {
         }
         if message.status.is_terminal() {
             tx.commit().await?;
-            return Ok(Some(message));
+            return Ok(Tried::Ended(Box::new(message)));
         }
         let conversation = tx.lock_conversation(message.conversation_id).await?;
         let conversation = conversation.ok_or(MESSAGE)?;
         let mut unfinished = tx.lock_unfinished(conversation.id).await?;
         unfinished.retain(|reply| reply.message_id == id);
-        if !asked && !Replies::being_written(&unfinished).is_empty() {
-            return Ok(None);
+        if !asked && Replies::are_written(&unfinished) {
+            return Ok(Tried::InTheWay(unfinished));
         }
         let ended = self
             .replies
@@ -61,6 +69,6 @@ impl Chat {
         let message = tx.message(id).await?.ok_or(MESSAGE)?;
         tx.commit().await?;
         ended.announce();
-        Ok(Some(message))
+        Ok(Tried::Ended(Box::new(message)))
     }
 }

@@ -66,29 +66,26 @@ impl UnfinishedReply {
 }
 
 impl Replies {
-    /// Those of the replies that their processes should be asked to end, before anybody else does.
-    pub fn being_written(unfinished: &[UnfinishedReply]) -> Vec<MessageId> {
-        unfinished
-            .iter()
-            .filter(|reply| reply.is_being_written())
-            .map(|reply| reply.message_id)
-            .collect()
+    /// Whether processes should be asked to end some of these replies, before anybody else does.
+    pub fn are_written(unfinished: &[UnfinishedReply]) -> bool {
+        unfinished.iter().any(UnfinishedReply::is_being_written)
     }
 
     /// Asks whoever writes these replies to end them, and waits until that is done, or until it
-    /// has taken too long.
+    /// has taken too long. Those that wait are not begun any more.
     pub async fn request_stops(
         &self,
         viewer: &Viewer,
-        replies: &[MessageId],
+        unfinished: &[UnfinishedReply],
     ) -> Result<(), DbError> {
         let deadline = Instant::now() + self.engine.timing.patience;
+        let ids: Vec<_> = unfinished.iter().map(|reply| reply.message_id).collect();
         let mut tx = self.engine.database.viewer_tx(viewer).await?;
-        tx.request_stops(replies).await?;
+        tx.request_stops(&ids).await?;
         tx.commit().await?;
         let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
-        for message_id in replies.iter().copied() {
-            let user_id = viewer.user_id();
+        for reply in unfinished.iter().filter(|reply| reply.held) {
+            let (user_id, message_id) = (viewer.user_id(), reply.message_id);
             let key = RunKey {
                 user_id,
                 message_id,

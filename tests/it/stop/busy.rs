@@ -6,8 +6,10 @@ use loquat::{
     model::{ConversationId, Message, MessageRole, MessageStatus, PageRequest, Slice},
 };
 
+use serde_json::json;
+
 use super::{left, orphan, written_down};
-use crate::support::{Replica, TestDatabase, sql};
+use crate::support::{Api, Replica, TestDatabase, sql};
 
 /// The active path: who says what, and in which state.
 pub async fn path(
@@ -269,4 +271,53 @@ async fn a_message_that_cannot_be_stored_stops_no_reply_that_has_not_begun() {
     );
     let reply = replica.message(&viewer, sent.reply.id).await;
     assert_eq!(reply.expect("there").status, MessageStatus::Pending);
+}
+
+#[tokio::test]
+async fn the_schema_says_what_is_wrong_with_a_stop_or_a_message() {
+    let test = TestDatabase::create().await;
+    let replica = Replica::start(&test).await;
+    let api = Api::of(&replica);
+    let (alice, bob) = (replica.viewer("alice").await, replica.viewer("bob").await);
+    let conversation = api.start_chat(&alice, "a title").await;
+    let send = "mutation($id: ID!, $when: BusyPolicy! = REJECT) { \
+        sendMessage(input: { conversationId: $id, content: \"hi\", whenBusy: $when }) \
+        { userMessage { id } reply { id status } } }";
+    let stop = "mutation($id: ID!) { stopReply(input: { messageId: $id }) \
+        { reply { id status content error { code } completedAt } } }";
+    let sent = api.data(&alice, send, json!({ "id": conversation })).await;
+    let _writing = replica.desk.next().await;
+    let [question, reply] = ["userMessage", "reply"].map(|made| &sent["sendMessage"][made]["id"]);
+
+    let refused = api
+        .refusal(&alice, send, json!({ "id": conversation }))
+        .await;
+    assert_eq!(
+        refused,
+        json!({ "code": "CONFLICT", "reason": "REPLY_IN_PROGRESS", "messageId": reply })
+    );
+    for id in [question, &json!(conversation), &json!("?")] {
+        let refused = api.refusal(&alice, stop, json!({ "id": id })).await;
+        assert_eq!(
+            refused,
+            json!({ "code": "BAD_USER_INPUT", "argument": "messageId" })
+        );
+    }
+    let refused = api.refusal(&bob, stop, json!({ "id": reply })).await;
+    assert_eq!(refused, json!({ "code": "NOT_FOUND" }));
+
+    let variables = json!({ "id": conversation, "when": "ENQUEUE" });
+    let queued = api.data(&alice, send, variables).await;
+    let queued = &queued["sendMessage"]["reply"];
+    assert_eq!(queued["status"], "PENDING");
+    for id in [&queued["id"], reply] {
+        let stopped = api.data(&alice, stop, json!({ "id": id })).await;
+        let stopped = &stopped["stopReply"]["reply"];
+        assert_eq!(
+            (&stopped["id"], &stopped["status"]),
+            (id, &json!("STOPPED"))
+        );
+        assert_eq!(stopped["error"], json!(null));
+        assert!(stopped["completedAt"].is_string(), "{stopped}");
+    }
 }

@@ -8,8 +8,10 @@ use loquat::{
     model::{ConversationId, MessageStatus, ReplyErrorCode},
 };
 
+use serde_json::json;
+
 use super::{busy::path, left, orphan, written_down};
-use crate::support::{QUICK, Replica, TestDatabase, Writing};
+use crate::support::{Api, QUICK, Replica, TestDatabase, Writing, eventually};
 
 async fn enqueue(
     replica: &Replica,
@@ -203,5 +205,36 @@ async fn deleting_or_resetting_takes_the_queue_along() {
     assert_eq!(
         writer.desk.unanswered().await + elsewhere.desk.unanswered().await,
         0
+    );
+}
+
+#[tokio::test]
+async fn a_user_who_is_deleted_elsewhere_leaves_neither_run_nor_queue() {
+    let test = TestDatabase::create().await;
+    let (writer, elsewhere) = (Replica::start(&test).await, Replica::start(&test).await);
+    let viewer = writer.viewer("alice").await;
+    let conversation = writer.conversation(&viewer).await;
+    writer
+        .send(&viewer, conversation, "running")
+        .await
+        .expect("sent");
+    let writing = writer.desk.next().await;
+    enqueue(&writer, &viewer, conversation, "queued").await;
+    Api::of(&elsewhere)
+        .data(
+            &viewer,
+            "mutation { deleteViewer(input: { confirmExternalId: \"alice\" }) { deletedViewerId } }",
+            json!({}),
+        )
+        .await;
+    writing.hung_up().await;
+    eventually("the user is gone", || async {
+        (left(&test).await == (0, 0, 0)).then_some(())
+    })
+    .await;
+    assert_eq!(
+        writer.desk.unanswered().await + elsewhere.desk.unanswered().await,
+        0,
+        "what had waited was never begun"
     );
 }
