@@ -121,7 +121,7 @@ impl App {
         tokio::select! {
             () = drained(&services.chat, &lifecycle) => {}
             () = sleep(settings.shutdown_grace) => {
-                tracing::warn!("some replies did not finish in time");
+                tracing::warn!("some replies did not finish in time and are handed over");
             }
             () = signals.next() => tracing::warn!("stopping at once"),
         }

@@ -24,6 +24,9 @@ pub enum DbError {
     /// A transaction of a user who was deleted meanwhile wanted to store something.
     #[error("there is no user any more to {operation}")]
     UserGone { operation: &'static str },
+    /// A policy of the database's owner hides the user's own row from them.
+    #[error("a policy keeps the user from the row that it takes to {operation}")]
+    Withheld { operation: &'static str },
     /// An admin who is none any more, or is suspended, since they signed in.
     #[error("an admin's rights have ended")]
     AdminGone,

@@ -155,7 +155,7 @@ impl ViewerTx {
             Outcome::Failed(error) => ("FAILED", false, Some(error)),
         };
         self.count_usage(message_id, usage).await?;
-        sqlx::query(
+        let finished = sqlx::query(
             "update chat.messages m set status = $3, \
                content = coalesce($4, (\
                  select string_agg(c.text, '' order by c.\"offset\") from chat.reply_chunks c \
@@ -181,6 +181,12 @@ impl ViewerTx {
         .execute(&mut *self.tx)
         .await
         .map_err(during("finish a reply"))?;
+        // Without its run, a message that is not finished would look alive for ever.
+        if finished.rows_affected() == 0 {
+            return Err(DbError::Withheld {
+                operation: "finish a reply",
+            });
+        }
         sqlx::query("delete from chat.replies where user_id = $1 and message_id = $2")
             .bind(self.viewer.user_id().uuid())
             .bind(message_id.uuid())

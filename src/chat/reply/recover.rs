@@ -4,7 +4,6 @@ use tokio::time::timeout;
 
 use super::{Engine, room::TakenPlace};
 use crate::{
-    broker::Notice,
     db::{ClaimedRun, DbError, Fate, Outcome, PathChange, RunKey, SystemReason, Viewer},
     model::{ConversationId, MessageId, ReplyError, ReplyErrorCode},
 };
@@ -67,13 +66,7 @@ impl Engine {
             message_id,
         };
         match self.in_time(self.try_end(&run, outcome)).await {
-            Ok(true) => {
-                self.broker.publish(Notice::Changed {
-                    user_id: key.user_id,
-                    conversation_id: run.conversation_id,
-                });
-                true
-            }
+            Ok(true) => true,
             Ok(false) => self.abandon(key, run.fence).await,
             Err(error) => {
                 tracing::error!(

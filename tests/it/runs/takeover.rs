@@ -248,33 +248,35 @@ async fn a_run_whose_claims_nobody_can_read_ends_with_its_text() {
 
 #[tokio::test]
 async fn a_reply_that_an_owners_policy_lets_nobody_end_ends_all_the_same() {
-    let test = TestDatabase::create().await;
-    let replica = Replica::start(&test).await;
-    let viewer = replica.viewer("alice").await;
-    let conversation = replica.conversation(&viewer).await;
-    let sent = replica
-        .send(&viewer, conversation, "hi")
-        .await
-        .expect("sent");
-    let writing = replica.desk.next().await;
-    writing.say("never stored");
-    sql(
-        &test,
-        "create policy no_ends on chat.messages as restrictive for update to loquat_viewer \
-           using (true) with check (completed_at is null)",
-    )
-    .await;
-    writing.finish();
-    let ended = eventually("the reply is ended", || async {
-        replica
-            .message(&viewer, sent.reply.id)
+    for policy in [
+        // Refused in so many words, and as if there were nothing to end.
+        "using (true) with check (completed_at is null)",
+        "using (status = 'PENDING')",
+    ] {
+        let test = TestDatabase::create().await;
+        let replica = Replica::start(&test).await;
+        let viewer = replica.viewer("alice").await;
+        let conversation = replica.conversation(&viewer).await;
+        let sent = replica
+            .send(&viewer, conversation, "hi")
             .await
-            .filter(|message| message.status.is_terminal())
-    })
-    .await;
-    assert_eq!(ended.status, MessageStatus::Failed);
-    let error = ended.error.expect("an error");
-    assert_eq!(error.code, ReplyErrorCode::Internal);
-    assert_eq!(runs(&test).await, (0, 0));
-    assert_eq!(replica.desk.unanswered().await, 0, "not tried again");
+            .expect("sent");
+        let mut reader = replica.follow(&viewer, sent.reply.id).await;
+        let writing = replica.desk.next().await;
+        writing.say("never stored");
+        sql(
+            &test,
+            &format!(
+                "create policy no_ends on chat.messages as restrictive for update to loquat_viewer {policy}"
+            ),
+        )
+        .await;
+        writing.finish();
+        let ended = reader.finished().await;
+        assert_eq!(ended.status, MessageStatus::Failed);
+        let error = ended.error.expect("an error");
+        assert_eq!(error.code, ReplyErrorCode::Internal);
+        assert_eq!(runs(&test).await, (0, 0));
+        assert_eq!(replica.desk.unanswered().await, 0, "not tried again");
+    }
 }
