@@ -30,7 +30,7 @@ pub use versions::{EditMessage, RegenerateReply, Regenerated};
 
 use self::reply::Replies;
 use crate::{
-    broker::{Broker, Notice},
+    broker::Broker,
     config::{ChatSettings, ProviderSettings},
     db::Database,
     lifecycle::Lifecycle,
@@ -59,13 +59,6 @@ impl Chat {
         lifecycle: Lifecycle,
     ) -> Self {
         let settings = Arc::new(settings);
-        let others = Arc::clone(&broker);
-        database.on_change(move |user_id, conversation_id| {
-            others.publish(Notice::Changed {
-                user_id,
-                conversation_id,
-            });
-        });
         let replies = Replies::start(
             database.clone(),
             provider,

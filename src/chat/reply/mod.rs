@@ -53,7 +53,7 @@ use crate::{
     db::{Claims, Database, NewRun, RunKey, StoredRun, Viewer, ViewerTx},
     lifecycle::Lifecycle,
     llm::Provider,
-    model::{Message, ProcessId, UserId},
+    model::{ConversationId, Message, ProcessId, UserId},
 };
 
 /// The clocks of the engine. The defaults keep the promise that a reply of a process that crashed
@@ -146,6 +146,12 @@ impl Replies {
         });
         let receiver: Arc<dyn Receiver> = engine.clone();
         engine.broker.deliver_to(Arc::downgrade(&receiver));
+        let teller = Arc::downgrade(&engine);
+        engine.database.on_change(move |user_id, conversation_id| {
+            if let Some(engine) = teller.upgrade() {
+                engine.tell_of_change(user_id, conversation_id);
+            }
+        });
         engine.lifecycle.spawn(Arc::clone(&engine).tick_on());
         engine.lifecycle.spawn(Arc::clone(&engine).claim_on());
         engine.lifecycle.spawn(Arc::clone(&engine).watch_on());
@@ -211,7 +217,7 @@ impl Receiver for Engine {
             Notice::Changed {
                 user_id,
                 conversation_id,
-            } => self.check_mirrors(user_id, conversation_id),
+            } => self.hear_of_change(user_id, conversation_id),
             Notice::Delta(heard) => self.hear(heard),
             Notice::Waiting => self.room.look_again(),
             Notice::Stop {
@@ -230,6 +236,20 @@ impl Receiver for Engine {
 }
 
 impl Engine {
+    /// This process has changed something in a conversation.
+    fn tell_of_change(&self, user_id: UserId, conversation_id: ConversationId) {
+        self.hear_of_change(user_id, conversation_id);
+        self.broker.publish(Notice::Changed {
+            user_id,
+            conversation_id,
+        });
+    }
+
+    /// Something in a conversation has changed, here or elsewhere.
+    fn hear_of_change(&self, user_id: UserId, conversation_id: ConversationId) {
+        self.check_mirrors(user_id, conversation_id);
+    }
+
     fn claims(&self) -> Claims {
         Claims {
             process_id: self.process_id,

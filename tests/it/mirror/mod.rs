@@ -203,6 +203,31 @@ async fn a_reply_that_is_deleted_ends_its_subscription_elsewhere() {
 }
 
 #[tokio::test]
+async fn a_reply_that_is_stopped_in_place_of_its_owner_ends_here_at_once() {
+    let test = TestDatabase::create().await;
+    // The owner hears of nothing, and nobody hears of the owner.
+    let deaf = Timing {
+        tick: HOUR,
+        lease: HOUR,
+        ..NO_QUIET_CHECK
+    };
+    let writer = replica(&test, &Memory::default(), deaf).await;
+    let elsewhere = replica(&test, &Memory::default(), NO_QUIET_CHECK).await;
+    let viewer = writer.viewer("alice").await;
+    let conversation = writer.conversation(&viewer).await;
+    let sent = writer
+        .send(&viewer, conversation, "hi")
+        .await
+        .expect("sent");
+    let _writing = writer.desk.next().await;
+    let mut reader = elsewhere.follow(&viewer, sent.reply.id).await;
+    begun(&mut reader).await;
+    let stopped = elsewhere.chat.stop_reply(&viewer, sent.reply.id).await;
+    assert_eq!(stopped.expect("stopped").status, MessageStatus::Stopped);
+    assert_eq!(reader.finished().await.status, MessageStatus::Stopped);
+}
+
+#[tokio::test]
 async fn a_slow_subscriber_elsewhere_gets_larger_deltas() {
     let test = TestDatabase::create().await;
     let memory = Memory::default();
