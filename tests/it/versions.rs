@@ -2,6 +2,7 @@
 
 mod answers;
 mod busy;
+mod pages;
 
 mod random;
 mod tree;
