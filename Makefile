@@ -7,7 +7,7 @@ PAGE := playground/dist/index.html
 PAGE_SOURCES := $(shell find playground -type f -not -path '*/node_modules/*' -not -path '*/dist/*')
 NPM := npm --no-audit --no-fund --loglevel=error
 
-.PHONY: run build test deps page postgres schema fmt lint docs test-rust test-clients test-issuers test-browser test-licenses
+.PHONY: run build test deps page postgres valkey schema fmt lint docs test-rust test-clients test-issuers test-browser test-licenses
 
 ## run: page, database and server, on http://127.0.0.1:8000 (ARGS="--bind 127.0.0.1:9000 …")
 run: page postgres
@@ -35,6 +35,10 @@ $(PAGE): $(PAGE_SOURCES)
 postgres:
 	python3 scripts/fetch.py postgres
 
+## valkey: a Valkey for the tests
+valkey:
+	python3 scripts/fetch.py valkey
+
 ## schema: schema.graphql, from the server
 schema: page
 	cargo run --quiet -- schema > schema.graphql.new
@@ -50,7 +54,7 @@ lint: page
 docs: page
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
 
-test-rust: page postgres tests/clients/node_modules
+test-rust: page postgres valkey tests/clients/node_modules
 	cargo nextest run $(if $(CI),--profile ci)
 
 test-clients: page postgres tests/clients/node_modules

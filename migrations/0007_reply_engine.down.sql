@@ -2,6 +2,9 @@
 -- wait get a lease that has run out.
 revoke delete on chat.replies from loquat_system;
 revoke update (status, error_code, error_message, completed_at) on chat.messages from loquat_system;
+
+delete from chat.server_keys where name = 'broker';
+
 revoke select (user_id, id, revision) on chat.conversations from loquat_system;
 drop policy system on chat.conversations;
 drop table chat.list_revisions, chat.deleted_conversations;

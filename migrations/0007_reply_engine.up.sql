@@ -94,3 +94,7 @@ grant select (deleted_at), delete on chat.deleted_conversations to loquat_system
 -- To end a reply whose own user's policies keep everybody else from ending it.
 grant delete on chat.replies to loquat_system;
 grant update (status, error_code, error_message, completed_at) on chat.messages to loquat_system;
+
+-- What the processes of this database seal with whatever they tell each other.
+insert into chat.server_keys (name, key) values ('broker', sha256(
+  uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())));

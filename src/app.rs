@@ -20,7 +20,7 @@ use crate::{
     accounts::{Accounts, DeletionTiming},
     audit::Audit,
     auth::Authenticator,
-    broker::Memory,
+    broker::{Broker, Memory, Redis},
     chat::{Chat, Timing},
     config::{Environment, Settings, names},
     db::Database,
@@ -157,10 +157,15 @@ impl Services {
         )
         .await
         .map_err(|error| StartError::database(settings, error))?;
+        let redis = redis(settings, &database, lifecycle).await?;
+        let broker: Arc<dyn Broker> = match &redis {
+            Some(redis) => Arc::new(redis.clone()),
+            None => Arc::new(Memory::default().join()),
+        };
         let chat = Chat::start(
             database.clone(),
             provider,
-            Arc::new(Memory::default().join()),
+            broker,
             &settings.provider,
             settings.chat.clone(),
             Timing::default(),
@@ -188,7 +193,7 @@ impl Services {
         let router = http::router(
             settings,
             http::graphql::router(endpoint),
-            Health::new(database.clone(), lifecycle.clone()),
+            Health::new(database.clone(), redis, lifecycle.clone()),
         );
         Ok(Self {
             database,
@@ -196,6 +201,19 @@ impl Services {
             router,
         })
     }
+}
+
+/// The fast path to other processes, if there is one. That it does not work yet stops nothing.
+async fn redis(
+    settings: &Settings,
+    database: &Database,
+    lifecycle: &Lifecycle,
+) -> Result<Option<Redis>, StartError> {
+    let Some(redis) = &settings.redis else {
+        return Ok(None);
+    };
+    let key = database.broker_key().await.map_err(StartError::BrokerKey)?;
+    Ok(Some(Redis::start(redis, &key, lifecycle)))
 }
 
 async fn listen(settings: &Settings) -> Result<(TcpListener, SocketAddr), StartError> {

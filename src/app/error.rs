@@ -3,7 +3,7 @@ use std::{io, net::SocketAddr};
 use crate::{
     auth::AuthSetupError,
     config::{Origin, Settings, names},
-    db::{DatabaseSetupError, cluster::ClusterError},
+    db::{DatabaseSetupError, DbError, cluster::ClusterError},
     llm::openai::OpenAiError,
 };
 
@@ -25,6 +25,8 @@ pub enum StartError {
         setting: Origin,
         source: DatabaseSetupError,
     },
+    #[error("the key that the processes of this database share cannot be read: {0}")]
+    BrokerKey(#[source] DbError),
     #[error(transparent)]
     Cluster(#[from] ClusterError),
     #[error(transparent)]

@@ -109,6 +109,8 @@ mod tests {
         }
 
         fn look_again(&self) {}
+
+        fn look_again_at(&self, _: UserId) {}
     }
 
     fn member(memory: &Memory) -> (Member, Arc<Heard>) {

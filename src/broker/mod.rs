@@ -6,10 +6,12 @@
 //! must not know who follows what, or why.
 
 mod memory;
+mod redis;
 
 use std::sync::Weak;
 
 pub use memory::{Member, Memory};
+pub use redis::{NodeError, Redis, examine};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ConversationId, MessageId, UserId};
@@ -29,12 +31,15 @@ pub trait Broker: Send + Sync + 'static {
     fn unfollow(&self, user_id: UserId);
 }
 
-/// Takes notices as they arrive. Both calls return at once, so that no notice has to queue.
+/// Takes notices as they arrive. All calls return at once, so that no notice has to queue.
 pub trait Receiver: Send + Sync {
     fn receive(&self, notice: Notice);
 
     /// Notices may have been lost: whatever is followed is looked at again.
     fn look_again(&self);
+
+    /// The same of what is followed of this user alone: following them has only now taken effect.
+    fn look_again_at(&self, user_id: UserId);
 }
 
 /// Who hears of a notice.

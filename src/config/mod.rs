@@ -9,6 +9,7 @@ mod error;
 mod issuers;
 pub mod names;
 mod provider;
+mod redis_url;
 mod resolve;
 mod sources;
 mod tables;
@@ -33,6 +34,8 @@ pub struct Settings {
     /// `LOQUAT_DATA_DIR`: the private cluster, and the development signing key.
     pub data_dir: PathBuf,
     pub database: DatabaseSettings,
+    /// `REDIS_URL`. `None`: processes hear of each other through the database alone.
+    pub redis: Option<RedisSettings>,
     /// Whose tokens are believed. None, in development: any name signs in.
     pub issuers: Vec<IssuerSettings>,
     /// `LOQUAT_GATEWAY_SECRET`: whoever bears it may name a user. Only ever set in production.
@@ -94,6 +97,26 @@ pub struct DatabaseSettings {
     pub max_connections: u32,
     /// `LOQUAT_DATABASE_STATEMENT_CACHE`: off for poolers that cannot carry named statements.
     pub named_statements: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct RedisSettings {
+    /// Who is asked first: a server, or nodes of a cluster. Never empty.
+    pub nodes: Vec<RedisNode>,
+    pub tls: bool,
+    pub user: Option<String>,
+    pub password: Option<SecretString>,
+}
+
+/// Where a Redis listens.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RedisNode {
+    Tcp {
+        host: String,
+        port: u16,
+    },
+    /// The path of a Unix socket.
+    Socket(String),
 }
 
 impl Settings {

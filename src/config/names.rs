@@ -66,6 +66,8 @@ settings! {
         "How many connections to the database may be open; 10 by default";
     DATABASE_STATEMENT_CACHE: "database_statement_cache", "LOQUAT_DATABASE_STATEMENT_CACHE",
         "false for a pooler that cannot carry named statements; true by default";
+    REDIS_URL: "redis_url", "REDIS_URL",
+        "A Redis 7, Redis Cluster or Valkey that carries news between replicas; none by default";
 
     SUPABASE_PROJECT_URL: "supabase_project_url", "SUPABASE_PROJECT_URL",
         "Believe this Supabase project's tokens";

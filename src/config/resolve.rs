@@ -15,7 +15,7 @@ use url::Url;
 
 use super::{
     DatabaseSettings, Environment, LogFormat, LogSettings, Settings, SettingsError, chat, issuers,
-    names, provider,
+    names, provider, redis_url,
     sources::{Found, Sources},
     values::{cors_origin, invalid, list, number, one_of, seconds},
 };
@@ -53,6 +53,7 @@ impl Settings {
             bind,
             data_dir: path(sources, &names::DATA_DIR).unwrap_or_else(|| PathBuf::from("data")),
             database,
+            redis: redis_url::resolve(sources)?,
             issuers,
             gateway_secret,
             jwt_leeway: seconds(sources, &names::JWT_LEEWAY_SECONDS, 0..=600, 60)?,

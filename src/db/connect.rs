@@ -132,6 +132,7 @@ impl Database {
             SystemReason::SignIn
             | SystemReason::Audit
             | SystemReason::Deletion
+            | SystemReason::Keys
             | SystemReason::Health => &self.requests,
             SystemReason::Tick
             | SystemReason::Recovery

@@ -26,6 +26,7 @@ pub mod migrate;
 mod progress;
 mod replies;
 mod runs;
+mod server_keys;
 mod statements;
 mod stops;
 mod titles;

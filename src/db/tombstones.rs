@@ -9,6 +9,9 @@ use uuid::Builder;
 use super::{DbError, SystemTx, error::during};
 use crate::model::UserId;
 
+/// The name of the key that it is keyed with.
+const KEY: &str = "tombstones";
+
 /// Who somebody is to their issuer, hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SubjectHash([u8; 32]);
@@ -31,7 +34,7 @@ impl SystemTx {
     /// What stands in the place of a deleted user: always the same, and without the key nobody can
     /// tell whose it is.
     pub(super) async fn pseudonym(&mut self, user_id: UserId) -> Result<UserId, DbError> {
-        let key = self.tombstone_key().await?;
+        let key = self.server_key(KEY).await?;
         let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &key));
         // No subject reads like this: it would begin with a length.
         context.update(b"the pseudonym of ");
@@ -43,19 +46,12 @@ impl SystemTx {
         ))
     }
 
-    async fn tombstone_key(&mut self) -> Result<Vec<u8>, DbError> {
-        sqlx::query_scalar("select key from chat.server_keys where name = 'tombstones'")
-            .fetch_one(&mut *self.tx)
-            .await
-            .map_err(during("read the key of the tombstones"))
-    }
-
     pub(super) async fn subject_hash(
         &mut self,
         issuer: &str,
         external_id: &str,
     ) -> Result<SubjectHash, DbError> {
-        let key = self.tombstone_key().await?;
+        let key = self.server_key(KEY).await?;
         Ok(SubjectHash::new(&key, issuer, external_id))
     }
 

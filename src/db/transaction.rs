@@ -60,6 +60,8 @@ pub enum SystemReason {
     Endings,
     /// A user is deleted, or a deletion that did not come to its end is looked for.
     Deletion,
+    /// The secrets that are the database's own are read at the start.
+    Keys,
     /// Idempotency keys whose time is over are deleted.
     CleanUp,
     /// The health check asks whether the database answers.

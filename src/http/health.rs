@@ -15,7 +15,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use tokio::{sync::Mutex, time::timeout};
 
-use crate::{db::Database, lifecycle::Lifecycle};
+use crate::{broker::Redis, db::Database, lifecycle::Lifecycle};
 
 /// How long the database may take to answer.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -23,10 +23,12 @@ const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an answer of the database counts. Anybody may ask, so asking must cost nothing.
 const FRESH: Duration = Duration::from_millis(500);
 
-/// What readiness depends on.
+/// What readiness depends on, and what is told beside.
 #[derive(Clone)]
 pub struct Health {
     database: Database,
+    /// Without it everything works, only more slowly between processes.
+    redis: Option<Redis>,
     lifecycle: Lifecycle,
     last: Arc<Mutex<Option<(Instant, bool)>>>,
 }
@@ -35,13 +37,17 @@ pub struct Health {
 struct Readiness {
     status: &'static str,
     database: &'static str,
+    /// Absent where none is configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redis: Option<&'static str>,
     process: &'static str,
 }
 
 impl Health {
-    pub fn new(database: Database, lifecycle: Lifecycle) -> Self {
+    pub fn new(database: Database, redis: Option<Redis>, lifecycle: Lifecycle) -> Self {
         Self {
             database,
+            redis,
             lifecycle,
             last: Arc::default(),
         }
@@ -79,12 +85,12 @@ async fn ready(State(health): State<Health>) -> Response {
     let answers = health.database_answers().await;
     let draining = health.lifecycle.is_draining();
     let readiness = Readiness {
-        status: if answers && !draining {
-            "ready"
-        } else {
-            "not ready"
-        },
-        database: if answers { "ready" } else { "not ready" },
+        status: ready_or_not(answers && !draining),
+        database: ready_or_not(answers),
+        redis: health
+            .redis
+            .as_ref()
+            .map(|redis| ready_or_not(redis.is_connected())),
         process: if draining { "stopping" } else { "ready" },
     };
     let status = if answers && !draining {
@@ -93,6 +99,10 @@ async fn ready(State(health): State<Health>) -> Response {
         StatusCode::SERVICE_UNAVAILABLE
     };
     fresh((status, Json(readiness)))
+}
+
+const fn ready_or_not(ready: bool) -> &'static str {
+    if ready { "ready" } else { "not ready" }
 }
 
 fn fresh(answer: impl IntoResponse) -> Response {

@@ -274,6 +274,38 @@ fn each_wrong_variable_is_one_line_that_names_it_and_the_mend() {
             "LOQUAT_DATABASE_STATEMENT_CACHE: `no` is not one of true, false",
         ),
         (
+            &[("REDIS_URL", "redis-1.internal:6379")],
+            "REDIS_URL: `redis-1.internal:` is not Redis; write it as redis://user:password@host:6379, with rediss: for TLS and further nodes behind commas",
+        ),
+        (
+            &[("REDIS_URL", "https://u:hunter2@redis")],
+            "REDIS_URL: `https:` is not Redis; write it as redis://user:password@host:6379, with rediss: for TLS and further nodes behind commas",
+        ),
+        (
+            &[("REDIS_URL", "redis://")],
+            "REDIS_URL: names no host; write it as redis://user:password@host:6379, with rediss: for TLS and further nodes behind commas",
+        ),
+        (
+            &[("REDIS_URL", "redis://:hunter2@redis:port")],
+            "REDIS_URL: is not a URL (invalid port number); write it as redis://user:password@host:6379, with rediss: for TLS and further nodes behind commas",
+        ),
+        (
+            &[("REDIS_URL", "redis://:hunter2@redis/cache")],
+            "REDIS_URL: has a path that is not a database's number; write it as redis://user:password@host:6379, with rediss: for TLS and further nodes behind commas",
+        ),
+        (
+            &[("REDIS_URL", "rediss://redis?ssl_cert_reqs=none")],
+            "REDIS_URL: has the parameter `ssl_cert_reqs`, which means nothing here; write it as redis://user:password@host:6379, with rediss: for TLS and further nodes behind commas",
+        ),
+        (
+            &[("REDIS_URL", "redis://:hunter2#3@redis")],
+            "REDIS_URL: is not a URL (empty host); write it as redis://user:password@host:6379, with rediss: for TLS and further nodes behind commas",
+        ),
+        (
+            &[("REDIS_URL", "redis://:hunter2@one,rediss://:hunter2@two")],
+            "REDIS_URL: signs in to its nodes in different ways; write it as redis://user:password@host:6379, with rediss: for TLS and further nodes behind commas",
+        ),
+        (
             &[("JWT_LEEWAY_SECONDS", "a minute")],
             "JWT_LEEWAY_SECONDS: `a minute` is not a whole number from 0 to 600",
         ),

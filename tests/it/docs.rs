@@ -27,9 +27,9 @@ use crate::{
 /// What the log says instead of a reason where the keys are not there.
 const NO_KEYS: &str = "could not fetch the key set of the issuer";
 
-/// The pages on where servers stand, held by `tests/it/deploy/`. Whose tokens are believed is said
+/// The pages on where servers stand, held by `tests/it/deploy/` and `tests/it/broker/`. Whose tokens are believed is said
 /// elsewhere.
-const DEPLOYMENT: [&str; 2] = ["pgbouncer.md", "proxies.md"];
+const DEPLOYMENT: [&str; 3] = ["pgbouncer.md", "proxies.md", "redis.md"];
 
 #[test]
 fn every_page_has_its_recipe_and_is_linked() {

@@ -6,7 +6,7 @@ mod token;
 use crate::support::program::Program;
 
 /// Its exit code, and its lines.
-async fn doctor(program: Program) -> (Option<i32>, Vec<String>) {
+pub async fn doctor(program: Program) -> (Option<i32>, Vec<String>) {
     let output = program.output().await;
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     let text = String::from_utf8(output.stdout).expect("text");

@@ -3,6 +3,7 @@ mod api_keys;
 mod architecture;
 mod audit;
 mod auth;
+mod broker;
 mod cluster;
 mod config;
 mod database;

@@ -121,6 +121,13 @@ impl Engine {
         }
     }
 
+    /// Something may have changed that nobody has said.
+    pub(super) fn check_mirrors_of(&self, user_id: UserId) {
+        for mirror in self.mirrors.of(user_id) {
+            mirror.want();
+        }
+    }
+
     /// Something has changed in this conversation.
     pub(super) fn check_mirrors(&self, user_id: UserId, conversation_id: ConversationId) {
         for mirror in self.mirrors.of(user_id) {

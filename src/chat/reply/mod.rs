@@ -233,6 +233,10 @@ impl Receiver for Engine {
     fn look_again(&self) {
         self.early_check.notify_one();
     }
+
+    fn look_again_at(&self, user_id: UserId) {
+        self.check_mirrors_of(user_id);
+    }
 }
 
 impl Engine {

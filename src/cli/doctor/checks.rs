@@ -5,7 +5,10 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use crate::{
     app::{DatabaseHost, StartError},
     auth::{self, KeySurvey},
-    config::{Environment, IssuerSettings, OfferedModels, OpenAiSettings, Settings, names},
+    broker,
+    config::{
+        Environment, IssuerSettings, OfferedModels, OpenAiSettings, RedisSettings, Settings, names,
+    },
     db,
     llm::openai::{ModelsError, OpenAi},
 };
@@ -18,6 +21,9 @@ pub(super) async fn all(settings: &Settings) -> Report {
         findings.push(keys(settings, issuer).await);
     }
     findings.push(database(settings).await);
+    if let Some(redis) = &settings.redis {
+        findings.push(replicas(settings, redis).await);
+    }
     findings.push(model(settings).await);
     Report::of(findings)
 }
@@ -180,6 +186,22 @@ async fn database(settings: &Settings) -> Finding {
             report.login.escape_debug()
         ),
     )
+}
+
+async fn replicas(settings: &Settings, redis: &RedisSettings) -> Finding {
+    const SUBJECT: &str = "redis";
+
+    match broker::examine(redis).await {
+        Ok(what) => Finding::ok(SUBJECT, what),
+        Err(error) => Finding::problem(
+            SUBJECT,
+            format!(
+                "{}: the Redis cannot be used ({error}); the server works without it, and replicas \
+                 hear of each other a second later",
+                settings.origins.of(&names::REDIS_URL)
+            ),
+        ),
+    }
 }
 
 async fn model(settings: &Settings) -> Finding {

@@ -9,16 +9,13 @@ use sqlx::PgConnection;
 use tokio::process::Command;
 use uuid::Uuid;
 
-use super::{
-    installed::{Listening, free_ports, installed},
-    load::Load,
-    proxy::replaced,
-};
+use super::{load::Load, proxy::replaced};
 use crate::{
     docs::pages::{Page, assignments},
     provider::{FakeProvider, Gate, Script},
     support::{
         TestDatabase,
+        installed::{Listening, free_ports, installed},
         process::Device,
         program::{Program, Server},
         sql,

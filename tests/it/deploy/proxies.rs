@@ -7,7 +7,6 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use super::{
-    installed::{Listening, free_ports, installed},
     load::Load,
     proxy::{Kind, PAGE},
 };
@@ -16,6 +15,7 @@ use crate::{
     provider::{FakeProvider, Gate, Script},
     support::{
         TestDatabase,
+        installed::{Listening, free_ports, installed},
         process::{Device, program},
         program::{Program, Server},
         text,

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 
 use tokio::process::Command;
 
-use super::installed::{Listening, free_ports, installed};
-use crate::docs::pages::Page;
+use crate::{
+    docs::pages::Page,
+    support::installed::{Listening, free_ports, installed},
+};
 
 pub const PAGE: &str = "proxies.md";
 

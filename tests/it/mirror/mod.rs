@@ -14,7 +14,7 @@ use loquat::{
     broker::{Broker, Member, Memory, Notice, Receiver, ReplyDelta},
     chat::{ChatError, FollowEvent, Timing},
     config::ChatSettings,
-    model::MessageStatus,
+    model::{MessageStatus, UserId},
 };
 
 use crate::support::{QUICK, Reader, Replica, SqlGate, TestDatabase, eventually, sql};
@@ -66,6 +66,8 @@ impl Receiver for Ear {
     }
 
     fn look_again(&self) {}
+
+    fn look_again_at(&self, _: UserId) {}
 }
 
 /// The first events of a reply that has begun: what it is, and its text so far.

@@ -6,9 +6,11 @@ mod blindfold;
 mod cable;
 mod database;
 mod gate;
+pub mod installed;
 mod model;
 pub mod process;
 pub mod program;
+pub mod redis;
 mod replica;
 mod wire;
 

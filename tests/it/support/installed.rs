@@ -14,7 +14,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::support::eventually;
+use super::eventually;
 
 /// Where the program is. Where it is not, its test is left out, but never in CI.
 pub fn installed(program: &str) -> Option<PathBuf> {
@@ -32,6 +32,19 @@ pub fn installed(program: &str) -> Option<PathBuf> {
         eprintln!("left out: {program} is not installed, `make deps` installs it");
     }
     found
+}
+
+/// The same of a file in the folder into which `make` fetches programs.
+pub fn fetched(program: &str, mend: &str) -> Option<PathBuf> {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join(".deps")
+        .join(program);
+    if file.is_file() {
+        return Some(file);
+    }
+    assert!(env::var_os("CI").is_none(), "CI needs {program}: {mend}");
+    eprintln!("left out: {program} is not here, `{mend}` fetches it");
+    None
 }
 
 /// Ports of loopback on which nothing listens. They lie below those that the system gives out, so
