@@ -71,14 +71,16 @@ fn is_outage(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::BeginFailed => true,
-        // Class 08: connection; 53: no resources; 57P: shutting down, starting up; 55P03 and
-        // 57014: our own time limits; 40: deadlock or serialisation; 25006: a standby.
+        // Class 08: connection; 53: no resources; 57P: shutting down, starting up; 55P03, 57014 and
+        // 25P03 (this process stood still): our own time limits; 40: deadlock or serialisation;
+        // 25006: a standby.
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
             code.starts_with("08")
                 || code.starts_with("53")
                 || code.starts_with("57")
                 || code.starts_with("40")
                 || code == "55P03"
+                || code == "25P03"
                 || code == "25006"
         }),
         _ => false,
