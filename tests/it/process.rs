@@ -8,3 +8,4 @@ mod hostile;
 mod issuers;
 mod pair;
 mod sign_in;
+mod trio;
