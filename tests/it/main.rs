@@ -15,6 +15,7 @@ mod endings;
 mod followers;
 mod graphql;
 mod guard;
+mod history;
 mod http;
 mod idempotency;
 mod isolation;

@@ -228,6 +228,11 @@ impl Answer {
             if let Some(Step::Pause(time)) = step {
                 tokio::time::sleep(time).await;
             }
+            if let Some(Step::Live(stream)) = &step
+                && let Some(bytes) = stream.lock().await.recv().await
+            {
+                return Some(Ok(bytes));
+            }
             if let Some(Step::Repeat(bytes)) = step {
                 // Whoever takes them may live on the same thread.
                 tokio::task::yield_now().await;
@@ -237,7 +242,7 @@ impl Answer {
             self.ended = self.steps.is_empty();
             match step? {
                 Step::Send(bytes) => return Some(Ok(bytes)),
-                Step::Wait(_) | Step::Pause(_) | Step::Repeat(_) => {}
+                Step::Wait(_) | Step::Pause(_) | Step::Repeat(_) | Step::Live(_) => {}
                 Step::Cut => {
                     self.ended = true;
                     // Lets what was sent before reach the wire: a broken body discards it.

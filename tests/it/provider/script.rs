@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use axum::body::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
 use super::reached;
 
@@ -25,8 +25,12 @@ pub(super) enum Step {
     Wait(Gate),
     Pause(Duration),
     Repeat(Bytes),
+    Live(Live),
     Cut,
 }
+
+/// What somebody says while it is being sent. Taken by the one answer that it is for.
+pub(super) type Live = Arc<Mutex<mpsc::UnboundedReceiver<Bytes>>>;
 
 impl Script {
     /// A stream of events, still empty.
@@ -146,6 +150,22 @@ impl Script {
     pub fn endlessly(mut self, bytes: impl Into<Bytes>) -> Self {
         self.steps.push_back(Step::Repeat(bytes.into()));
         self
+    }
+
+    /// What comes by this channel, as it comes, until its sender is gone.
+    pub fn live(mut self, stream: mpsc::UnboundedReceiver<Bytes>) -> Self {
+        self.steps
+            .push_back(Step::Live(Arc::new(Mutex::new(stream))));
+        self
+    }
+
+    /// All that it sends.
+    pub fn bytes(self) -> Bytes {
+        let sent = self.steps.into_iter().filter_map(|step| match step {
+            Step::Send(bytes) => Some(bytes),
+            _ => None,
+        });
+        Bytes::from(sent.collect::<Vec<_>>().concat())
     }
 
     /// The connection breaks. Without it a script's end is an orderly end of the stream.

@@ -21,7 +21,7 @@ pub use blindfold::Blindfold;
 pub use cable::Cable;
 pub use database::{TOLERANCE, TestDatabase, by_token, identity, sign_in, sign_in_as};
 pub use gate::{SqlGate, sql};
-pub use model::Writing;
+pub use model::{Desk, Writing};
 pub use replica::{QUICK, Reader, Replica, token};
 
 /// How long a test waits for what must happen before it fails.

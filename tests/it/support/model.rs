@@ -55,6 +55,11 @@ impl Desk {
             .expect("the model lives")
     }
 
+    /// The same without a limit, for who waits while others act. `None`: the process is gone.
+    pub async fn asked(&self) -> Option<Writing> {
+        self.waiting.lock().await.recv().await
+    }
+
     /// How many replies have been asked for that no test has taken up.
     pub async fn unanswered(&self) -> usize {
         self.waiting.lock().await.len()
@@ -94,6 +99,10 @@ impl Writing {
             source: None,
         };
         self.words.send(Err(error)).ok();
+    }
+
+    pub fn is_hung_up(&self) -> bool {
+        self.words.is_closed()
     }
 
     /// Waits until the server hangs up.
