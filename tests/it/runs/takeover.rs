@@ -7,7 +7,7 @@ use loquat::{
 };
 
 use super::{attempt, crash, runs, written_down};
-use crate::support::{QUICK, Replica, TestDatabase, eventually, sql};
+use crate::support::{QUICK, Replica, SqlGate, TestDatabase, eventually, sql, within};
 
 #[tokio::test]
 async fn a_run_that_is_taken_over_begins_anew_and_every_subscriber_has_the_exact_text() {
@@ -200,10 +200,10 @@ async fn a_reply_that_has_come_to_its_end_is_stored_and_not_handed_over() {
     writing.say("whole");
     reader.until("whole").await;
     // Its final transaction stands before a gate as the process stops.
-    let mut gate = crate::support::SqlGate::closed(&test, 42).await;
+    let mut gate = SqlGate::closed(&test, 42).await;
     let policy = format!(
         "create policy gate on chat.usage as restrictive for insert to loquat_viewer with check ({})",
-        crate::support::SqlGate::passed(42)
+        SqlGate::passed(42)
     );
     sql(&test, &policy).await;
     writing.finish();
@@ -221,6 +221,43 @@ async fn a_reply_that_has_come_to_its_end_is_stored_and_not_handed_over() {
     .await;
     assert_eq!(stored.status, MessageStatus::Completed);
     assert_eq!(stored.content, "whole");
+}
+
+#[tokio::test]
+async fn what_is_sent_as_the_process_stops_is_acknowledged_and_handed_over() {
+    // Before the run is stored, and between that and the commit.
+    for (table, action) in [("messages", "insert"), ("list_revisions", "update")] {
+        let test = TestDatabase::create().await;
+        let replica = Replica::start(&test).await;
+        let viewer = replica.viewer("alice").await;
+        let conversation = replica.conversation(&viewer).await;
+        let mut gate = SqlGate::closed(&test, 42).await;
+        let policy = format!(
+            "create policy gate on chat.{table} as restrictive for {action} to loquat_viewer \
+               with check ({})",
+            SqlGate::passed(42)
+        );
+        sql(&test, &policy).await;
+        let send = replica.send(&viewer, conversation, "hi");
+        let stop = async {
+            gate.waiting(1).await;
+            replica.lifecycle.begin_hard_stop();
+            gate.open().await;
+        };
+        let (sent, ()) = futures_util::join!(send, stop);
+        let sent = sent.expect("acknowledged");
+        within("the process ends", replica.lifecycle.finished()).await;
+        assert_eq!(replica.desk.unanswered().await, 0, "{table}");
+        assert_eq!(runs(&test).await, (1, 0), "{table}");
+        assert_eq!(attempt(&test).await.1, 0, "{table}");
+
+        let next = Replica::start(&test).await;
+        let writing = next.desk.next().await;
+        writing.say("answered");
+        writing.finish();
+        let mut reader = next.follow(&viewer, sent.reply.id).await;
+        assert_eq!(reader.finished().await.content, "answered");
+    }
 }
 
 #[tokio::test]

@@ -30,6 +30,7 @@ const READABLE: &[(&str, &[&str])] = &[
             "audit_log.credential",
             "audit_log.outcome",
             "audit_log.target_type",
+            "usage.kind",
             "users.display_name",
             "users.email",
             "users.external_id",
