@@ -78,6 +78,40 @@ describe("the chat page", { skip }, () => {
     await close();
   });
 
+  it("edits a message, has its reply written anew, goes back, and rates", async () => {
+    const { page, replies, questions, finished, send, close } = await signIn("fickle");
+    const bar = (role) => page.locator(`.message-bar[data-role="${role}"]`);
+
+    await send("What can you do?");
+    await finished.waitFor();
+    await bar("USER").getByRole("button", { name: "Edit" }).click();
+    await page.getByLabel("In other words").fill("What else?");
+    await page.getByRole("button", { name: "Save" }).click();
+    await bar("USER").getByText("2 / 2").waitFor();
+    await finished.waitFor();
+    assert.deepEqual(await questions.allInnerTexts(), ["What else?"]);
+
+    await bar("ASSISTANT").getByRole("button", { name: "Regenerate" }).click();
+    await bar("ASSISTANT").getByText("2 / 2").waitFor();
+    await finished.waitFor();
+    assert.equal(await replies.count(), 1);
+
+    await bar("USER").getByRole("button", { name: "Version before" }).click();
+    await bar("USER").getByText("1 / 2").waitFor();
+    assert.deepEqual(await questions.allInnerTexts(), ["What can you do?"]);
+    assert.equal(await bar("ASSISTANT").getByText("/ 2").count(), 0);
+
+    await bar("ASSISTANT").getByRole("button", { name: "Good reply" }).click();
+    await bar("ASSISTANT").getByRole("button", { name: "Good reply", pressed: true }).waitFor();
+    await page.reload();
+    await bar("ASSISTANT").getByRole("button", { name: "Good reply", pressed: true }).waitFor();
+    await bar("USER").getByRole("button", { name: "Version after" }).click();
+    await bar("USER").getByText("2 / 2").waitFor();
+    await bar("ASSISTANT").getByText("2 / 2").waitFor();
+    assert.deepEqual(await questions.allInnerTexts(), ["What else?"]);
+    await close();
+  });
+
   it("renders Markdown", async () => {
     const { finished, send, close } = await signIn("markdown");
 

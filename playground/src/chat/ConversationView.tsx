@@ -47,7 +47,12 @@ export function ConversationView({ id }: { id: string }) {
       <ConversationHeader conversation={conversation} />
       <div className="scroll" tabIndex={0} role="region" aria-label="Messages">
         <div role="log" className="messages">
-          <Messages conversationId={id} page={conversation.messages} onEnded={readAgain} />
+          <Messages
+            conversationId={id}
+            page={conversation.messages}
+            isBusy={activeReply !== null}
+            onEnded={readAgain}
+          />
         </div>
       </div>
       <ErrorNotice error={error} onRetry={readAgain} />
@@ -62,10 +67,15 @@ export function ConversationView({ id }: { id: string }) {
   );
 }
 
-type MessagesProps = { conversationId: string; page: MessagePage; onEnded: () => void };
+type MessagesProps = {
+  conversationId: string;
+  page: MessagePage;
+  isBusy: boolean;
+  onEnded: () => void;
+};
 
 /** A page of messages below the page before it, once that is asked for. */
-function Messages({ conversationId, page, onEnded }: MessagesProps) {
+function Messages({ conversationId, page, isBusy, onEnded }: MessagesProps) {
   const [showsEarlier, setShowsEarlier] = useState(false);
   const { hasPreviousPage, startCursor } = page.pageInfo;
   return (
@@ -76,16 +86,18 @@ function Messages({ conversationId, page, onEnded }: MessagesProps) {
         </button>
       )}
       {hasPreviousPage && startCursor && showsEarlier && (
-        <EarlierMessages conversationId={conversationId} before={startCursor} />
+        <EarlierMessages conversationId={conversationId} before={startCursor} isBusy={isBusy} />
       )}
       {page.nodes.map((message) => (
-        <MessageView key={message.id} message={message} onEnded={onEnded} />
+        <MessageView key={message.id} message={message} isBusy={isBusy} onEnded={onEnded} />
       ))}
     </>
   );
 }
 
-function EarlierMessages({ conversationId, before }: { conversationId: string; before: string }) {
+type EarlierProps = { conversationId: string; before: string; isBusy: boolean };
+
+function EarlierMessages({ conversationId, before, isBusy }: EarlierProps) {
   const [{ data, error }, refetch] = useQuery({
     query: earlierMessagesQuery,
     variables: { id: conversationId, before },
@@ -93,7 +105,9 @@ function EarlierMessages({ conversationId, before }: { conversationId: string; b
   const page = data?.viewer.conversation?.messages;
   return (
     <>
-      {page && <Messages conversationId={conversationId} page={page} onEnded={refetch} />}
+      {page && (
+        <Messages conversationId={conversationId} page={page} isBusy={isBusy} onEnded={refetch} />
+      )}
       <ErrorNotice error={error} onRetry={refetch} />
     </>
   );

@@ -1,17 +1,21 @@
 import { memo, useEffect } from "react";
 import Markdown, { type Components } from "react-markdown";
 import remarkGfm from "remark-gfm";
+import type { CombinedError } from "urql";
 import { ErrorNotice } from "./errors";
+import { MessageBar } from "./MessageBar";
 import type { Message } from "./operations";
 import { isRunning, useReply } from "./useReply";
 
 type Props = {
   message: Message;
+  /** A reply of the conversation is being written. */
+  isBusy: boolean;
   /** A message that was being written is not any more, or is gone: what was read of it is old. */
   onEnded: () => void;
 };
 
-export const MessageView = memo(function MessageView({ message: stored, onEnded }: Props) {
+export const MessageView = memo(function MessageView({ message: stored, isBusy, onEnded }: Props) {
   const { message, error, follow } = useReply(stored);
 
   const hasEnded = isRunning(stored) && (!isRunning(message) || error !== undefined);
@@ -19,13 +23,23 @@ export const MessageView = memo(function MessageView({ message: stored, onEnded 
     if (hasEnded) onEnded();
   }, [hasEnded, onEnded]);
 
-  if (message.role === "USER") {
-    return (
-      <article className="message user" aria-label="You">
-        <p>{message.content}</p>
-      </article>
-    );
-  }
+  return (
+    <>
+      {message.role === "USER" ? (
+        <article className="message user" aria-label="You">
+          <p>{message.content}</p>
+        </article>
+      ) : (
+        <Reply message={message} error={error} onRetry={follow} />
+      )}
+      {!isRunning(message) && <MessageBar message={message} isBusy={isBusy} />}
+    </>
+  );
+});
+
+type ReplyProps = { message: Message; error?: CombinedError; onRetry: () => void };
+
+function Reply({ message, error, onRetry }: ReplyProps) {
   return (
     <article
       className="message assistant"
@@ -45,10 +59,10 @@ export const MessageView = memo(function MessageView({ message: stored, onEnded 
         <p className="error">{message.error?.message ?? "The reply failed."}</p>
       )}
       {message.truncated && <p className="muted">The reply ends here: the model's length limit.</p>}
-      <ErrorNotice error={error} onRetry={follow} />
+      <ErrorNotice error={error} onRetry={onRetry} />
     </article>
   );
-});
+}
 
 const remarkPlugins = [remarkGfm];
 

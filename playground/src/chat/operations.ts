@@ -6,8 +6,15 @@ import { gql } from "urql";
 
 export type MessageStatus = "PENDING" | "STREAMING" | "COMPLETED" | "STOPPED" | "FAILED";
 
+export type Rating = "UP" | "DOWN";
+
 export type Message = {
   id: string;
+  parent: { id: string } | null;
+  versionNumber: number;
+  versionCount: number;
+  versions: { id: string; versionNumber: number }[];
+  feedback: { rating: Rating } | null;
   role: "USER" | "ASSISTANT";
   content: string;
   status: MessageStatus;
@@ -37,6 +44,18 @@ export type ConversationWithMessages = Conversation & {
 const messageFields = gql`
   fragment MessageFields on Message {
     id
+    parent {
+      id
+    }
+    versionNumber
+    versionCount
+    versions {
+      id
+      versionNumber
+    }
+    feedback {
+      rating
+    }
     role
     content
     status
@@ -199,6 +218,67 @@ export const stopReplyMutation = gql<
     }
   }
   ${messageFields}
+`;
+
+export const editMessageMutation = gql<
+  { editMessage: { conversation: { id: string }; reply: { id: string } } | null },
+  { input: { messageId: string; content: string; idempotencyKey: string } }
+>`
+  mutation EditMessage($input: EditMessageInput!) {
+    editMessage(input: $input) {
+      conversation {
+        id
+      }
+      reply {
+        id
+      }
+    }
+  }
+`;
+
+export const regenerateReplyMutation = gql<
+  { regenerateReply: { conversation: { id: string }; reply: { id: string } } | null },
+  { input: { messageId: string } }
+>`
+  mutation RegenerateReply($input: RegenerateReplyInput!) {
+    regenerateReply(input: $input) {
+      conversation {
+        id
+      }
+      reply {
+        id
+      }
+    }
+  }
+`;
+
+export const selectVersionMutation = gql<
+  { selectVersion: { conversation: { id: string } } | null },
+  { input: { messageId: string } }
+>`
+  mutation SelectVersion($input: SelectVersionInput!) {
+    selectVersion(input: $input) {
+      conversation {
+        id
+      }
+    }
+  }
+`;
+
+export const rateMessageMutation = gql<
+  { rateMessage: { message: { id: string; feedback: { rating: Rating } | null } } | null },
+  { input: { messageId: string; rating: Rating | null } }
+>`
+  mutation RateMessage($input: RateMessageInput!) {
+    rateMessage(input: $input) {
+      message {
+        id
+        feedback {
+          rating
+        }
+      }
+    }
+  }
 `;
 
 export const updateConversationMutation = gql<
