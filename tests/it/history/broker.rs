@@ -47,6 +47,10 @@ impl Receiver for Own {
     fn look_again(&self) {
         self.with(|receiver| receiver.look_again());
     }
+
+    fn look_again_at(&self, user_id: UserId) {
+        self.with(move |receiver| receiver.look_again_at(user_id));
+    }
 }
 
 impl Lossy {
