@@ -10,6 +10,7 @@ use crate::model::{ConversationId, MessageId, MessageStatus, ProcessId};
 pub struct UnfinishedReply {
     pub message_id: MessageId,
     pub status: MessageStatus,
+    pub fence: i64,
     /// Whether a process holds its run, under a lease that has not run out.
     pub held: bool,
 }
@@ -21,8 +22,8 @@ impl ViewerTx {
         &mut self,
         conversation_id: ConversationId,
     ) -> Result<Vec<UnfinishedReply>, DbError> {
-        let rows: Vec<(Uuid, String, bool)> = sqlx::query_as(
-            "select m.id, m.status, \
+        let rows: Vec<(Uuid, String, i64, bool)> = sqlx::query_as(
+            "select m.id, m.status, r.fence, \
                r.process_id is not null and r.lease_expires_at > clock_timestamp() as held \
              from chat.messages m \
              join chat.replies r on r.user_id = m.user_id and r.message_id = m.id \
@@ -35,10 +36,11 @@ impl ViewerTx {
         .await
         .map_err(during("lock unfinished replies"))?;
         rows.into_iter()
-            .map(|(id, word, held)| {
+            .map(|(id, word, fence, held)| {
                 Ok(UnfinishedReply {
                     message_id: MessageId::from_uuid(id),
                     status: status(&word)?,
+                    fence,
                     held,
                 })
             })

@@ -329,6 +329,16 @@ mod tests {
         assert_eq!(late.next().await, LogEvent::Phase(LogPhase::Finished));
     }
 
+    #[test]
+    fn a_sealed_log_takes_no_more_text() {
+        let log = ReplyLog::default();
+        log.append("all ");
+        log.append("of it");
+        assert_eq!(log.seal(), "all of it");
+        log.append(", too late");
+        assert_eq!(log.text(), "all of it");
+    }
+
     #[tokio::test]
     async fn a_log_that_is_dropped_is_lost() {
         let log = ReplyLog::default();

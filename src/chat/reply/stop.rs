@@ -137,7 +137,7 @@ impl Replies {
         for reply in unfinished {
             let text = match reply.status {
                 MessageStatus::Pending => Some(String::new()),
-                _ => self.seal(viewer.user_id(), reply.message_id),
+                _ => self.seal(viewer.user_id(), reply),
             };
             tx.finish_reply(
                 reply.message_id,
@@ -153,12 +153,16 @@ impl Replies {
 
     /// All the text of a reply that is written here, and has some. Its subscribers will see no more
     /// of it; should the transaction fail, its own task still ends it.
-    fn seal(&self, user_id: UserId, message_id: MessageId) -> Option<String> {
+    fn seal(&self, user_id: UserId, reply: &UnfinishedReply) -> Option<String> {
         let key = RunKey {
             user_id,
-            message_id,
+            message_id: reply.message_id,
         };
         let run = self.engine.registry.find(&key)?;
+        if run.fence != reply.fence {
+            // Another process has taken it over, and this one does not know yet.
+            return None;
+        }
         run.stop.cancel();
         Some(run.log.seal()).filter(|text| !text.is_empty())
     }
