@@ -1,9 +1,15 @@
-//! A cluster that loses a master while replies are written.
+//! A cluster that loses a master while replies are written, and one whose slots move.
 
 use std::sync::Arc;
 
-use loquat::{broker::Broker, chat::Timing, config::ChatSettings, model::MessageStatus};
+use loquat::{
+    broker::{Broker, Notice},
+    chat::Timing,
+    config::ChatSettings,
+    model::{MessageStatus, UserId},
+};
 
+use super::listener::Listener;
 use crate::support::{
     QUICK, Replica, TestDatabase, eventually,
     redis::{Make, RedisCluster, redis_broker},
@@ -28,6 +34,61 @@ async fn a_valkey_cluster_loses_a_master_under_load_and_no_text_is_wrong() {
     if let Some(cluster) = RedisCluster::start(Make::Valkey).await {
         a_master_is_lost(cluster).await;
     }
+}
+
+#[tokio::test]
+async fn a_channel_is_followed_to_where_its_slot_moves() {
+    for make in [Make::Redis, Make::Valkey] {
+        if let Some(cluster) = RedisCluster::start(make).await {
+            a_slot_moves(cluster).await;
+        }
+    }
+}
+
+async fn a_slot_moves(cluster: RedisCluster) {
+    let test = TestDatabase::create().await;
+    let (writer, _first) = redis_broker(&test, &cluster.url()).await;
+    let (reader, _second) = redis_broker(&test, &cluster.url()).await;
+    let listener = Listener::of(&*reader);
+    let user = UserId::new();
+    reader.follow(user);
+    listener.in_touch_with(&*writer, user).await;
+    eventually("both are connected", || async {
+        (writer.is_connected() && reader.is_connected()).then_some(())
+    })
+    .await;
+
+    let looks = listener.looks();
+    let masters = &cluster.nodes[..3];
+    let mut moved = 0;
+    for (place, master) in masters.iter().enumerate() {
+        let channels: Vec<String> = master.ask("PUBSUB SHARDCHANNELS").await;
+        for channel in channels {
+            let slot: u16 = master.ask(&format!("CLUSTER KEYSLOT {channel}")).await;
+            let heir = &masters[(place + 1) % masters.len()];
+            let id: String = heir.ask("CLUSTER MYID").await;
+            // Who gets it is told first, who had it next.
+            for node in [heir, master, &masters[(place + 2) % masters.len()]] {
+                let () = node.ask(&format!("CLUSTER SETSLOT {slot} NODE {id}")).await;
+            }
+            moved += 1;
+        }
+        if moved > 0 {
+            break;
+        }
+    }
+    assert!(moved > 0, "something was subscribed somewhere");
+    listener
+        .until("it is told to look again", |listener| {
+            listener.looks() > looks
+        })
+        .await;
+    listener.in_touch_with(&*writer, user).await;
+    eventually("runs are heard of", || async {
+        writer.publish(Notice::Waiting);
+        listener.has_heard(&Notice::Waiting).then_some(())
+    })
+    .await;
 }
 
 fn word(reply: usize, number: usize) -> String {

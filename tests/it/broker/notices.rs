@@ -16,6 +16,7 @@ for_every_kind!(
     what_is_said_of_runs_reaches_every_other_process,
     another_database_hears_nothing,
     many_users_are_followed_at_once,
+    a_channel_that_nobody_follows_is_left_in_peace,
 );
 
 async fn a_text_arrives_whole_and_in_order(mut place: Place) {
@@ -146,6 +147,25 @@ async fn many_users_are_followed_at_once(mut place: Place) {
             .await;
         all_are_heard(&listener, &*writer, &users).await;
     }
+    place.stop().await;
+}
+
+async fn a_channel_that_nobody_follows_is_left_in_peace(mut place: Place) {
+    let (writer, reader) = (place.join().await, place.join().await);
+    let listener = Listener::of(&*reader);
+    let (left, stays) = (UserId::new(), UserId::new());
+    reader.follow(left);
+    reader.follow(stays);
+    listener.in_touch_with(&*writer, left).await;
+    listener.in_touch_with(&*writer, stays).await;
+    let looks = listener.looks();
+    reader.unfollow(left);
+    // It lingers for a while; then there is one for runs and one for who stays.
+    place.subscribed(2).await;
+    listener.in_touch_with(&*writer, stays).await;
+    reader.follow(left);
+    listener.in_touch_with(&*writer, left).await;
+    assert_eq!(listener.looks(), looks, "no connection was lost over it");
     place.stop().await;
 }
 

@@ -13,9 +13,12 @@ use loquat::{
 };
 
 use super::listener::{Listener, changed, delta};
-use crate::support::{
-    QUICK, Replica, TestDatabase, eventually,
-    redis::{Make, RedisServer, redis_broker},
+use crate::{
+    docs::pages::Page,
+    support::{
+        QUICK, Replica, TestDatabase, eventually,
+        redis::{Make, RedisCluster, RedisServer, redis_broker},
+    },
 };
 
 /// Two processes of one database on one Redis.
@@ -327,4 +330,35 @@ async fn a_password_is_used_and_a_wrong_one_is_no_end() {
         lifecycle.begin_hard_stop();
         crate::support::within("its tasks end", lifecycle.finished()).await;
     }
+}
+
+#[tokio::test]
+async fn a_user_of_redis_with_the_rights_of_the_recipe_has_enough() {
+    let recipe = Page::read("redis.md").text;
+    let rights = recipe
+        .lines()
+        .find_map(|line| line.strip_prefix("ACL SETUSER "))
+        .expect("rights");
+    if let Some(server) = RedisServer::start(Make::Redis).await {
+        let () = server.ask(&format!("ACL SETUSER {rights}")).await;
+        let url = format!("redis://loquat:the-password@{}", server.address);
+        a_notice_arrives(&url).await;
+    }
+    if let Some(cluster) = RedisCluster::start(Make::Redis).await {
+        for node in &cluster.nodes {
+            let () = node.ask(&format!("ACL SETUSER {rights}")).await;
+        }
+        let url = format!("redis://loquat:the-password@{}", cluster.nodes[0].address);
+        a_notice_arrives(&url).await;
+    }
+}
+
+async fn a_notice_arrives(url: &str) {
+    let test = TestDatabase::create().await;
+    let (writer, _first) = redis_broker(&test, url).await;
+    let (reader, _second) = redis_broker(&test, url).await;
+    let listener = Listener::of(&*reader);
+    let user = UserId::new();
+    reader.follow(user);
+    listener.in_touch_with(&*writer, user).await;
 }
