@@ -34,6 +34,8 @@ export async function startLoquat(settings = {}) {
       LOQUAT_POSTGRES_BIN,
       DATABASE_URL: LOQUAT_TEST_DATABASE_URL,
       LOQUAT_BIND: "127.0.0.1:0",
+      // A model is asked for what a test asks for.
+      LOQUAT_TITLES: "off",
       LOQUAT_DATA_DIR: join(folder, "data"),
       ...settings,
     },

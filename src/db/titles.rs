@@ -71,6 +71,7 @@ impl ViewerTx {
         .execute(&mut *self.tx)
         .await
         .map_err(during("title a conversation"))?;
+        self.changes.note(id);
         Ok(settled.rows_affected() > 0)
     }
 }

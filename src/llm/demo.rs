@@ -12,7 +12,7 @@ use futures_util::{
 };
 use tokio::time::sleep;
 
-use super::{FinishReason, Prompt, Provider, ProviderError, ReplyEvent, TurnRole};
+use super::{FinishReason, Prompt, Provider, ProviderError, ReplyEvent, TurnRole, Untitled};
 use crate::model::TokenUsage;
 
 /// About 40 words a second: faster than one reads, slow enough to watch.
@@ -20,6 +20,9 @@ const PACE: Duration = Duration::from_millis(25);
 
 /// How much of the user's message is repeated, in characters.
 const QUOTED: usize = 160;
+
+/// How many words of it make a title.
+const TITLE: usize = 6;
 
 /// What "long" means where no number is given, in words.
 const LONG: usize = 600;
@@ -62,6 +65,21 @@ impl Provider for Demo {
             ReplyEvent::Delta(word)
         });
         deltas.chain(stream::iter([finished])).map(Ok).boxed()
+    }
+
+    /// What the user's message begins with.
+    fn title(&self, untitled: Untitled) -> BoxStream<'static, Result<ReplyEvent, ProviderError>> {
+        let question = untitled.question.split_whitespace();
+        let title = question.take(TITLE).collect::<Vec<_>>().join(" ");
+        let finished = ReplyEvent::Finished {
+            reason: FinishReason::Complete,
+            usage: Some(TokenUsage::of(
+                words_in(&untitled.question),
+                words_in(&title),
+            )),
+        };
+        let delta = (!title.is_empty()).then_some(ReplyEvent::Delta(title));
+        stream::iter(delta.into_iter().chain([finished]).map(Ok)).boxed()
     }
 }
 

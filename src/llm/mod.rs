@@ -7,6 +7,7 @@
 pub mod demo;
 mod known;
 pub mod openai;
+pub mod title;
 mod tokens;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use futures_util::stream::BoxStream;
 
 pub use known::Known;
+pub use title::Untitled;
 pub use tokens::{AROUND_A_TURN, BEFORE_THE_ANSWER, Tokenizer};
 
 use crate::model::{ReplyErrorCode, TokenUsage};
@@ -22,6 +24,11 @@ use crate::model::{ReplyErrorCode, TokenUsage};
 pub trait Provider: Send + Sync + 'static {
     /// Starts one reply. Nothing happens until the stream is polled.
     fn reply(&self, prompt: Prompt) -> BoxStream<'static, Result<ReplyEvent, ProviderError>>;
+
+    /// The same for the title of a conversation, which [`title::tidy`] finds in what is written.
+    fn title(&self, untitled: Untitled) -> BoxStream<'static, Result<ReplyEvent, ProviderError>> {
+        self.reply(untitled.into_prompt())
+    }
 }
 
 /// What the model is asked to continue, oldest turn first.

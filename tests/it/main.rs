@@ -36,6 +36,7 @@ mod startup;
 mod stop;
 mod support;
 mod suspension;
+mod titles;
 mod usage;
 mod versions;
 mod websocket;

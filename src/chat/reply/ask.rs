@@ -31,6 +31,14 @@ struct Asking {
     told: Option<TokenUsage>,
 }
 
+impl Asked {
+    /// Which model, if one was asked.
+    pub fn model(&self) -> Option<String> {
+        let asking = lock(&self.0);
+        asking.prompt.as_ref().map(|prompt| prompt.model.clone())
+    }
+}
+
 impl Engine {
     /// A model that refuses the prompt as too long is asked once more, with less.
     pub(super) async fn ask(&self, run: &Run, material: Material, asked: &Asked) -> Stop {
@@ -146,7 +154,11 @@ async fn assemble(material: Arc<Material>, room: Room) -> Result<Prompt, TooLong
 
 /// The tokens of a prompt and of an answer; `None` when they could not be counted, which must not
 /// keep the answer from being stored.
-async fn count(tokenizer: Tokenizer, prompt: Prompt, answer: String) -> Option<(usize, usize)> {
+pub(super) async fn count(
+    tokenizer: Tokenizer,
+    prompt: Prompt,
+    answer: String,
+) -> Option<(usize, usize)> {
     let counting = spawn_blocking(move || {
         (
             tokenizer.count_prompt(&prompt.turns),

@@ -30,6 +30,7 @@ mod run;
 mod shared;
 mod stop;
 mod tick;
+mod title;
 
 use std::{
     sync::{Arc, atomic::AtomicBool},
@@ -45,6 +46,7 @@ use self::{
     mirror::Mirrors,
     registry::{Registry, Run},
     room::Room,
+    title::Titles,
 };
 use super::ChatError;
 use crate::{
@@ -113,6 +115,7 @@ struct Engine {
     process_id: ProcessId,
     room: Room,
     registry: Registry,
+    titles: Titles,
     /// Whether this process stops, and has let go of the runs that it had.
     handed_over: AtomicBool,
     mirrors: Mirrors,
@@ -140,6 +143,7 @@ impl Replies {
             lifecycle,
             process_id: ProcessId::new(),
             registry: Registry::default(),
+            titles: Titles::default(),
             handed_over: AtomicBool::new(false),
             mirrors: Mirrors::default(),
             early_check: Notify::new(),

@@ -60,8 +60,13 @@ impl Engine {
             // Readers that find no run look into the database, so it must know first.
             Stop::Ended(outcome) => {
                 run.ending.store(true, Ordering::Release);
+                let model = asked.model();
                 let usage = self.cost(&run, asked).await;
                 held.phase = self.finish(&run, &outcome, usage).await;
+                let is_whole = matches!(outcome, Outcome::Completed { .. });
+                if let (LogPhase::Finished, true, Some(model)) = (held.phase, is_whole, model) {
+                    self.title_soon(&run, model);
+                }
             }
             // What it has written is stored, and its row let go, together with all others.
             Stop::HandedOver => self.let_go(&run).await,
