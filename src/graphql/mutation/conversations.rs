@@ -104,7 +104,7 @@ async fn delete(
 #[derive(InputObject)]
 struct UpdateConversationInput {
     conversation_id: ID,
-    /// At most 255 characters.
+    /// At most 255 characters. Set or cleared, it is the user's: no model titles the conversation.
     title: MaybeUndefined<String>,
     /// At most 32,000 characters.
     system_prompt: MaybeUndefined<String>,

@@ -44,7 +44,7 @@ async fn start(context: &Context<'_>, input: StartChatInput) -> Result<StartChat
 /// What a conversation begins with.
 #[derive(InputObject)]
 struct StartChatInput {
-    /// At most 255 characters.
+    /// At most 255 characters; without one, the model may title the conversation.
     title: Option<String>,
     /// Instructions to the assistant, after the server's own. At most 32,000 characters.
     system_prompt: Option<String>,

@@ -22,7 +22,8 @@ impl Conversation {
         ids::encode(self.0.id)
     }
 
-    /// At most 255 characters; null until somebody gives it one.
+    /// At most 255 characters. Null until the user gives it one or, where the server lets it, the model
+    /// does: once, soon after its first reply. What the user says, no title included, stays.
     async fn title(&self) -> Option<&str> {
         self.0.title.as_deref()
     }

@@ -91,7 +91,7 @@ impl Message {
         })
     }
 
-    /// Whether the provider's limit on a reply's length ended it.
+    /// Whether a limit on a reply's length ended it, the provider's or the server's own.
     async fn truncated(&self) -> bool {
         self.0.truncated
     }
@@ -101,7 +101,8 @@ impl Message {
         self.0.model.as_deref()
     }
 
-    /// What it cost, as the provider says; null where it does not.
+    /// What it cost, as the provider counts; where it does not say, as the server does. Null before the
+    /// end, for a message that no model wrote, and for a reply that has no text and no count.
     async fn usage(&self) -> Option<TokenUsage> {
         self.0.usage.map(Into::into)
     }
@@ -195,7 +196,8 @@ pub enum ReplyErrorCode {
     Internal,
 }
 
-/// Tokens, as the provider counts them.
+/// Tokens, as the provider counts them. Where it does not, the server does: exactly for OpenAI's models,
+/// as an estimate for others, and without what the provider may have added to the prompt.
 #[derive(SimpleObject)]
 pub struct TokenUsage {
     prompt_tokens: i32,

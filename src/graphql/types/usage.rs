@@ -5,17 +5,18 @@ use crate::{
     model::{self, TimeRange},
 };
 
-/// What replies have cost within some time, in the provider's tokens. Replies whose conversation was
-/// deleted since are counted.
+/// What replies, and titles that the model wrote, have cost within some time, in the model's tokens. Those
+/// whose conversation was deleted since are counted.
 #[derive(SimpleObject)]
 pub struct Usage {
-    /// How many replies ended that the provider was asked for, however they ended.
+    /// How many replies ended that the provider was asked for, however they ended. Titles are none.
     replies: SafeInt,
-    /// What was sent to the model. Zero for a reply of which the provider does not say.
+    /// What was sent to the model. Where the provider does not say, the server has counted; zero for a
+    /// reply without text, of which nobody knows.
     prompt_tokens: SafeInt,
     /// What the model wrote.
     completion_tokens: SafeInt,
-    /// Both together, as the provider counts.
+    /// Both together.
     total_tokens: SafeInt,
 }
 

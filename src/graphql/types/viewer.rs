@@ -112,7 +112,7 @@ impl Viewer {
         Some(find_api_keys(context, first, after).await)
     }
 
-    /// What the replies to the user have cost.
+    /// What the replies to the user, and the titles of their conversations, have cost.
     async fn usage(
         &self,
         context: &Context<'_>,
