@@ -9,6 +9,8 @@ alter table chat.conversations
   add column path_length int not null default 0,
   -- The revision of its user's list at which the conversation last changed.
   add column list_revision bigint not null default 0,
+  -- The one at which it came into the list.
+  add column added_revision bigint not null default 0,
   -- Whether its title, or that it has none, is somebody's word: then no model titles it.
   add column title_settled boolean not null default false;
 update chat.conversations c set title_settled = title is not null,

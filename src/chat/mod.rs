@@ -5,6 +5,7 @@
 
 mod conversations;
 mod error;
+mod events;
 mod idempotency;
 mod input;
 mod messages;
@@ -20,6 +21,7 @@ mod versions;
 use std::sync::Arc;
 
 pub use error::ChatError;
+pub use events::{ConversationEvent, ListEvent};
 pub use input::limits;
 pub use models::Models;
 pub use rate::RateMessage;
@@ -28,7 +30,7 @@ pub use send::{BusyPolicy, SendMessage, Sent};
 pub use start::{StartChat, Started};
 pub use versions::{EditMessage, RegenerateReply, Regenerated};
 
-use self::reply::Replies;
+use self::{events::Hub, reply::Replies};
 use crate::{
     broker::Broker,
     config::{ChatSettings, ProviderSettings},
@@ -42,6 +44,8 @@ use crate::{
 pub struct Chat {
     database: Database,
     replies: Replies,
+    hub: Arc<Hub>,
+    timing: Timing,
     models: Arc<Models>,
     settings: Arc<ChatSettings>,
     lifecycle: Lifecycle,
@@ -59,10 +63,19 @@ impl Chat {
         lifecycle: Lifecycle,
     ) -> Self {
         let settings = Arc::new(settings);
+        let hub = Arc::new(Hub::new(Arc::clone(&broker)));
+        let checks = Arc::clone(&hub).check_on(
+            database.clone(),
+            timing.progress,
+            timing.lease,
+            lifecycle.clone(),
+        );
+        lifecycle.spawn(checks);
         let replies = Replies::start(
             database.clone(),
             provider,
             broker,
+            Arc::clone(&hub),
             Arc::clone(&settings),
             timing,
             lifecycle.clone(),
@@ -70,6 +83,8 @@ impl Chat {
         Self {
             database,
             replies,
+            hub,
+            timing,
             models: Arc::new(Models::new(provider_settings)),
             settings,
             lifecycle,

@@ -101,6 +101,12 @@ impl Database {
         ViewerTx::begin(&self.requests, viewer, self.changes(viewer), turn).await
     }
 
+    /// The same, to read several things as they are at one moment.
+    pub async fn viewer_snapshot(&self, viewer: &Viewer) -> Result<ViewerTx, DbError> {
+        let turn = self.turn(viewer.user_id()).await?;
+        ViewerTx::begin_snapshot(&self.requests, viewer, self.changes(viewer), turn).await
+    }
+
     /// Opens a transaction on what an admin may see, if they are one still.
     pub async fn admin_tx(&self, admin: &Admin) -> Result<AdminTx, DbError> {
         let turn = self.turn(admin.user_id()).await?;

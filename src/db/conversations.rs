@@ -29,10 +29,10 @@ pub struct ConversationChanges {
     pub pinned: Option<bool>,
 }
 
-macro_rules! columns {
+macro_rules! conversation_columns {
     () => {
         "id, title, model, archived, pinned, revision, path_revision, path_length, list_revision, \
-         created_at, updated_at, last_active_at"
+         added_revision, created_at, updated_at, last_active_at"
     };
 }
 
@@ -67,6 +67,7 @@ impl PathChange {
         }
     }
 }
+pub(super) use conversation_columns;
 
 /// The conversation with the id $2, locked. Its lock comes before that of its user's list, always.
 macro_rules! locked_conversation {
@@ -104,12 +105,12 @@ impl ViewerTx {
             "with ",
             next_list_revision!("(select $1::uuid as user_id) as new"),
             " insert into chat.conversations \
-               (user_id, id, title, system_prompt, model, title_settled, list_revision, \
+               (user_id, id, title, system_prompt, model, title_settled, list_revision, added_revision, \
                 created_at, updated_at, last_active_at) \
-             select $1, $2, $3, $4, $5, $3::text is not null, list.next, \
+             select $1, $2, $3, $4, $5, $3::text is not null, list.next, list.next, \
                statement_timestamp(), statement_timestamp(), statement_timestamp() from list \
              returning ",
-            columns!()
+            conversation_columns!()
         ))
         .bind(self.viewer.user_id().uuid())
         .bind(new.id.uuid())
@@ -137,7 +138,7 @@ impl ViewerTx {
     ) -> Result<Vec<Conversation>, DbError> {
         let rows: Vec<ConversationRow> = sqlx::query_as(concat!(
             "select ",
-            columns!(),
+            conversation_columns!(),
             " from chat.conversations where user_id = $1 and id = any($2)"
         ))
         .bind(self.viewer.user_id().uuid())
@@ -176,7 +177,7 @@ impl ViewerTx {
     ) -> Result<Option<Conversation>, DbError> {
         let row: Option<ConversationRow> = sqlx::query_as(concat!(
             "select ",
-            columns!(),
+            conversation_columns!(),
             " from chat.conversations where user_id = $1 and id = $2 for update"
         ))
         .bind(self.viewer.user_id().uuid())
@@ -194,7 +195,7 @@ impl ViewerTx {
     ) -> Result<Option<Conversation>, DbError> {
         let row: Option<ConversationRow> = sqlx::query_as(concat!(
             "select ",
-            columns!(),
+            conversation_columns!(),
             " from chat.conversations where user_id = $1 and id = (\
                select conversation_id from chat.messages where user_id = $1 and id = $2) for update"
         ))
@@ -226,7 +227,7 @@ impl ViewerTx {
                revision = revision + 1, list_revision = list.next, \
                updated_at = greatest(updated_at, clock_timestamp()) \
              from list where user_id = $1 and id = $2 returning ",
-            columns!()
+            conversation_columns!()
         ))
         .bind(self.viewer.user_id().uuid())
         .bind(id.uuid())
@@ -267,7 +268,7 @@ impl ViewerTx {
                updated_at = greatest(updated_at, clock_timestamp()), \
                last_active_at = coalesce($3, last_active_at) \
              from list where user_id = $1 and id = $2 returning ",
-            columns!()
+            conversation_columns!()
         ))
         .bind(self.viewer.user_id().uuid())
         .bind(id.uuid())
@@ -320,7 +321,7 @@ impl ViewerTx {
         };
         let ascending = (order.direction == Direction::Ascending) != backwards;
 
-        let mut query = QueryBuilder::new(concat!("select ", columns!()));
+        let mut query = QueryBuilder::new(concat!("select ", conversation_columns!()));
         self.push_filter(&mut query, filter);
         // In ascending order the rows after a key are greater than it, in descending order less.
         let (after, before) = match order.direction {
@@ -380,7 +381,7 @@ impl ViewerTx {
 }
 
 #[derive(sqlx::FromRow)]
-struct ConversationRow {
+pub(super) struct ConversationRow {
     id: Uuid,
     title: Option<String>,
     model: Option<String>,
@@ -390,6 +391,7 @@ struct ConversationRow {
     path_revision: i64,
     path_length: i32,
     list_revision: i64,
+    added_revision: i64,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     last_active_at: DateTime<Utc>,
@@ -407,6 +409,7 @@ impl From<ConversationRow> for Conversation {
             path_revision: row.path_revision,
             path_length: row.path_length,
             list_revision: row.list_revision,
+            added_revision: row.added_revision,
             created_at: row.created_at,
             updated_at: row.updated_at,
             last_active_at: row.last_active_at,

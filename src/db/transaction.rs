@@ -75,6 +75,27 @@ impl ViewerTx {
         changes: Changes,
         turn: Turn,
     ) -> Result<Self, DbError> {
+        Self::begin_as("", pool, viewer, changes, turn).await
+    }
+
+    /// All its statements see the same moment.
+    pub(super) async fn begin_snapshot(
+        pool: &Pool,
+        viewer: &Viewer,
+        changes: Changes,
+        turn: Turn,
+    ) -> Result<Self, DbError> {
+        let isolation = "isolation level repeatable read, ";
+        Self::begin_as(isolation, pool, viewer, changes, turn).await
+    }
+
+    async fn begin_as(
+        isolation: &str,
+        pool: &Pool,
+        viewer: &Viewer,
+        changes: Changes,
+        turn: Turn,
+    ) -> Result<Self, DbError> {
         // The second lock on the scopes of API keys: whatever a resolver forgets, PostgreSQL refuses.
         let mode = if viewer.access().write {
             "read write"
@@ -83,7 +104,7 @@ impl ViewerTx {
         };
         // A UUID and hexadecimal digits: nothing in this text was written by anybody else.
         let statement = format!(
-            "begin {mode}; set local role loquat_viewer; set local statement_timeout = {STATEMENT_TIMEOUT_MS}; \
+            "begin {isolation}{mode}; set local role loquat_viewer; set local statement_timeout = {STATEMENT_TIMEOUT_MS}; \
              set local idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS}; \
              select set_config('loquat.user_id', '{}', true), \
              set_config('request.jwt.claims', convert_from(decode('{}', 'hex'), 'UTF8'), true)",

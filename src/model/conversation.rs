@@ -20,6 +20,8 @@ pub struct Conversation {
     pub path_length: i32,
     /// The revision of its user's list at which it last changed.
     pub list_revision: i64,
+    /// The revision of its user's list at which it came into it.
+    pub added_revision: i64,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     pub last_active_at: DateTime<Utc>,

@@ -31,8 +31,6 @@ const notYet = [
   "Mutation.clearMemories",
   "Mutation.addDocument",
   "Mutation.deleteDocument",
-  "Subscription.conversationEvents",
-  "Subscription.viewerEvents",
 ];
 
 describe("schema.graphql", () => {

@@ -12,6 +12,7 @@ mod deploy;
 mod docs;
 mod doctor;
 mod endings;
+mod events;
 mod followers;
 mod graphql;
 mod guard;

@@ -167,6 +167,7 @@ impl Engine {
     async fn clean_up(&self) -> Result<(), DbError> {
         let mut tx = self.database.system_tx(SystemReason::CleanUp).await?;
         tx.delete_retired_keys().await?;
+        tx.forget_deleted_conversations().await?;
         tx.commit().await
     }
 }

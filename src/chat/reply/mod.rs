@@ -39,7 +39,9 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
+pub(super) use feed::{FeedEvent, ReplyFeed};
 pub use follow::FollowEvent;
+pub(super) use log::Delta;
 pub use registry::PreparedRun;
 
 use self::{
@@ -48,14 +50,14 @@ use self::{
     room::Room,
     title::Titles,
 };
-use super::ChatError;
+use super::{ChatError, events::Hub};
 use crate::{
     broker::{Broker, Notice, Receiver},
     config::ChatSettings,
     db::{Claims, Database, NewRun, RunKey, StoredRun, Viewer, ViewerTx},
     lifecycle::Lifecycle,
     llm::Provider,
-    model::{ConversationId, Message, ProcessId, UserId},
+    model::{ConversationId, Message, MessageId, ProcessId, UserId},
 };
 
 /// The clocks of the engine. The defaults keep the promise that a reply of a process that crashed
@@ -109,6 +111,8 @@ struct Engine {
     database: Database,
     provider: Arc<dyn Provider>,
     broker: Arc<dyn Broker>,
+    /// Hears of what others have changed.
+    hub: Arc<Hub>,
     settings: Arc<ChatSettings>,
     timing: Timing,
     lifecycle: Lifecycle,
@@ -128,6 +132,7 @@ impl Replies {
         database: Database,
         provider: Arc<dyn Provider>,
         broker: Arc<dyn Broker>,
+        hub: Arc<Hub>,
         settings: Arc<ChatSettings>,
         timing: Timing,
         lifecycle: Lifecycle,
@@ -138,6 +143,7 @@ impl Replies {
             database,
             provider,
             broker,
+            hub,
             settings,
             timing,
             lifecycle,
@@ -203,6 +209,16 @@ impl Replies {
         }
     }
 
+    /// The text of a reply, wherever it is written.
+    pub fn read(&self, viewer: &Viewer, message_id: MessageId) -> ReplyFeed {
+        let user_id = viewer.user_id();
+        let key = RunKey {
+            user_id,
+            message_id,
+        };
+        self.engine.read_reply(viewer, key)
+    }
+
     /// Gives unfinished replies that are written or followed here the text that they have by now.
     pub fn fill_in(&self, viewer: &Viewer, messages: &mut [Message]) {
         for message in messages {
@@ -235,10 +251,12 @@ impl Receiver for Engine {
     }
 
     fn look_again(&self) {
+        self.hub.look_again();
         self.early_check.notify_one();
     }
 
     fn look_again_at(&self, user_id: UserId) {
+        self.hub.look_again();
         self.check_mirrors_of(user_id);
     }
 }
@@ -255,6 +273,7 @@ impl Engine {
 
     /// Something in a conversation has changed, here or elsewhere.
     fn hear_of_change(&self, user_id: UserId, conversation_id: ConversationId) {
+        self.hub.changed(user_id, conversation_id);
         self.check_mirrors(user_id, conversation_id);
     }
 

@@ -28,6 +28,9 @@ async fn each_scope_opens_its_own_part_of_the_schema() {
         two: startChat(input: {}) { conversation { title } } }";
     let stop = "mutation($id: ID!) { stopReply(input: { messageId: $id }) { reply { status } } }";
     let subscription = "subscription($id: ID!) { messageStream(messageId: $id) { __typename } }";
+    let conversation_events =
+        "subscription($id: ID!) { conversationEvents(conversationId: $id) { __typename } }";
+    let viewer_events = "subscription { viewerEvents { __typename } }";
     let forbidden = |answer: &Value, path: Value| {
         let errors = answer["errors"].as_array();
         errors.into_iter().flatten().any(|error| {
@@ -87,13 +90,23 @@ async fn each_scope_opens_its_own_part_of_the_schema() {
             assert!(forbidden(&answer, json!(["stopReply"])), "{answer}");
         }
 
-        let mut events = api.subscribe(&viewer, subscription, json!({ "id": reply }));
-        let event = within("an event", events.next()).await.expect("an event");
-        if reads {
-            assert_eq!(event.get("errors"), None, "{event}");
-        } else {
-            assert!(forbidden(&event, json!(["messageStream"])), "{event}");
-            assert!(within("the end", events.next()).await.is_none());
+        for (field, subscription, variables) in [
+            ("messageStream", subscription, json!({ "id": reply })),
+            (
+                "conversationEvents",
+                conversation_events,
+                json!({ "id": conversation }),
+            ),
+            ("viewerEvents", viewer_events, json!({})),
+        ] {
+            let mut events = api.subscribe(&viewer, subscription, variables);
+            let event = within("an event", events.next()).await.expect("an event");
+            if reads {
+                assert_eq!(event.get("errors"), None, "{event}");
+            } else {
+                assert!(forbidden(&event, json!([field])), "{event}");
+                assert!(within("the end", events.next()).await.is_none());
+            }
         }
     }
 }

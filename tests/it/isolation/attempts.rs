@@ -50,7 +50,7 @@ impl Scene {
         for case in &cases {
             if matches!(case.stranger, Outcome::AsBefore) {
                 for (caller, credential) in &credentials {
-                    let answer = stage.ask(credential, &case.document, &json!({})).await;
+                    let answer = ask(&stage, case, credential, &json!({})).await;
                     before.insert((case.name.clone(), *caller), answer);
                 }
             }
@@ -171,13 +171,14 @@ impl Scene {
     }
 
     async fn ask(&self, case: &Case, who: &Credential, variables: &Value) -> Answer {
-        match case.kind {
-            OperationType::Subscription => {
-                let events = self.stage.subscribe(who, &case.document, variables);
-                events.await
-            }
-            _ => self.stage.ask(who, &case.document, variables).await,
-        }
+        ask(&self.stage, case, who, variables).await
+    }
+}
+
+async fn ask(stage: &Stage, case: &Case, who: &Credential, variables: &Value) -> Answer {
+    match case.kind {
+        OperationType::Subscription => stage.subscribe(who, &case.document, variables).await,
+        _ => stage.ask(who, &case.document, variables).await,
     }
 }
 

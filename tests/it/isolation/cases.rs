@@ -121,7 +121,17 @@ fn queries() -> Vec<Case> {
         Own(json!({ "viewer": { "conversations": { "totalCount": total, "nodes": nodes } } }))
     };
     vec![
+        // These two first: what else strangers try shows among their own audit events.
         case("viewer", "{ viewer { *Viewer } }", json!({}), AsBefore),
+        case(
+            "viewerEvents",
+            "subscription { viewerEvents { __typename \
+               ... on ViewerSnapshot { *ViewerSnapshot } ... on ConversationAdded { *ConversationAdded } \
+               ... on ConversationChanged { *ConversationChanged } \
+               ... on ConversationDeleted { *ConversationDeleted } } }",
+            json!({}),
+            AsBefore,
+        ),
         case(
             "viewer.conversation",
             "query($id: ID!) { viewer { conversation(id: $id) { *Conversation } } }",
@@ -222,7 +232,13 @@ fn subscriptions() -> Vec<Case> {
     let stream = "subscription($id: ID!) { messageStream(messageId: $id) { __typename \
         ... on MessageChanged { *MessageChanged } ... on MessageDelta { *MessageDelta } \
         ... on MessageFinished { *MessageFinished } } }";
-    ["$Message", "$running"]
+    let conversation = "subscription($id: ID!) { conversationEvents(conversationId: $id) { __typename \
+        ... on ConversationSnapshot { *ConversationSnapshot } ... on MessageAdded { *MessageAdded } \
+        ... on MessageChanged { *MessageChanged } ... on MessageDelta { *MessageDelta } \
+        ... on MessageFinished { *MessageFinished } \
+        ... on ConversationChanged { *ConversationChanged } \
+        ... on ConversationDeleted { *ConversationDeleted } } }";
+    let mut cases: Vec<Case> = ["$Message", "$running"]
         .map(|message| {
             case(
                 &format!("messageStream: {message}"),
@@ -231,7 +247,14 @@ fn subscriptions() -> Vec<Case> {
                 Outcome::NotFound,
             )
         })
-        .into()
+        .into();
+    cases.push(case(
+        "conversationEvents",
+        conversation,
+        json!({ "id": "$Conversation" }),
+        Outcome::NotFound,
+    ));
+    cases
 }
 
 /// Those that destroy last: the owner, too, runs each once.

@@ -7,6 +7,7 @@ mod cable;
 mod database;
 mod gate;
 pub mod installed;
+mod live;
 mod model;
 pub mod process;
 pub mod program;
@@ -21,6 +22,9 @@ pub use blindfold::Blindfold;
 pub use cable::Cable;
 pub use database::{TOLERANCE, TestDatabase, by_token, identity, sign_in, sign_in_as};
 pub use gate::{SqlGate, sql};
+pub use live::{
+    CONVERSATION, CONVERSATION_EVENTS, LiveConversation, LiveList, VIEWER, VIEWER_EVENTS,
+};
 pub use model::{Desk, Writing};
 pub use replica::{QUICK, Reader, Replica, token};
 

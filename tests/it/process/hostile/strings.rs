@@ -202,6 +202,10 @@ const STRINGS: &[(&str, &str)] = &[
         "Subscription.messageStream(messageId)",
         "subscription($it: ID!) { messageStream(messageId: $it) { __typename } }",
     ),
+    (
+        "Subscription.conversationEvents(conversationId)",
+        "subscription($it: ID!) { conversationEvents(conversationId: $it) { __typename } }",
+    ),
 ];
 
 const SECRET: &str = "a-secret-of-this-test-of-32-bytes-or-more";
