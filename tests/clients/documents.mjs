@@ -43,6 +43,55 @@ export const STOP_REPLY = /* GraphQL */ `
   }
 `;
 
+/** What each of the mutations that move the active path answers: the path as it is now. */
+const PATH = /* GraphQL */ `
+  conversation {
+    id
+    messages {
+      nodes {
+        id
+        content
+        versionNumber
+        versions {
+          id
+        }
+      }
+    }
+  }
+`;
+
+export const EDIT_MESSAGE = /* GraphQL */ `
+  mutation EditMessage($messageId: ID!, $content: String!) {
+    editMessage(input: { messageId: $messageId, content: $content }) {
+      ${PATH}
+      reply {
+        id
+        status
+      }
+    }
+  }
+`;
+
+export const REGENERATE_REPLY = /* GraphQL */ `
+  mutation RegenerateReply($messageId: ID!) {
+    regenerateReply(input: { messageId: $messageId }) {
+      ${PATH}
+      reply {
+        id
+        status
+      }
+    }
+  }
+`;
+
+export const SELECT_VERSION = /* GraphQL */ `
+  mutation SelectVersion($messageId: ID!) {
+    selectVersion(input: { messageId: $messageId }) {
+      ${PATH}
+    }
+  }
+`;
+
 export const CONVERSATION = /* GraphQL */ `
   query Conversation($id: ID!) {
     viewer {

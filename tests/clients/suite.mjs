@@ -3,7 +3,16 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { after, before, describe, it } from "node:test";
 import { startLoquat } from "../server.mjs";
-import { CONVERSATION, MESSAGE_STREAM, SEND_MESSAGE, START_CHAT, STOP_REPLY } from "./documents.mjs";
+import {
+  CONVERSATION,
+  EDIT_MESSAGE,
+  MESSAGE_STREAM,
+  REGENERATE_REPLY,
+  SELECT_VERSION,
+  SEND_MESSAGE,
+  START_CHAT,
+  STOP_REPLY,
+} from "./documents.mjs";
 import { Feed } from "./feed.mjs";
 import { startProvider } from "./provider.mjs";
 import { startProxy } from "./proxy.mjs";
@@ -223,6 +232,55 @@ export function describeClient(name, open, more) {
         after.events.slice(0, 3).map(({ __typename }) => __typename),
         ["MessageChanged", "MessageDelta", "MessageFinished"],
       );
+    });
+
+    it("edits, has a reply written anew, and goes back", async (t) => {
+      const { user, open } = await arrive(t);
+      const client = open();
+      /** Has the reply written, and reads it to its end. */
+      async function finish(reply, answer, ...tokens) {
+        const feed = follow(client, reply);
+        answer.write(...tokens);
+        answer.end();
+        assertWhole(feed, await feed.finished(), reply, answer);
+      }
+      const contents = ({ messages }) => messages.nodes.map(({ content }) => content);
+
+      const { question, answer } = prepare();
+      const { conversation, reply } = await startChat(client, question);
+      await finish(reply, answer, ...HELLO);
+      const [asked] = await stored(user, conversation);
+
+      const other = prepare();
+      const { editMessage } = await client.mutate(EDIT_MESSAGE, {
+        messageId: asked.id,
+        content: other.question,
+      });
+      assert.deepEqual(contents(editMessage.conversation), [other.question, ""]);
+      await finish(editMessage.reply, other.answer, ...MORE);
+
+      const again = provider.answer(other.question);
+      const { regenerateReply } = await client.mutate(REGENERATE_REPLY, {
+        messageId: editMessage.reply.id,
+      });
+      const written = regenerateReply.conversation.messages.nodes[1];
+      assert.deepEqual(
+        [written.versionNumber, written.versions.map(({ id }) => id)],
+        [2, [editMessage.reply.id, regenerateReply.reply.id]],
+      );
+      await finish(regenerateReply.reply, again, ...END);
+
+      // Back to the first, and forth to what was last active.
+      const [edited] = editMessage.conversation.messages.nodes;
+      for (const [messageId, path] of [
+        [asked.id, [question, answer.text]],
+        [edited.id, [other.question, again.text]],
+      ]) {
+        const { selectVersion } = await client.mutate(SELECT_VERSION, { messageId });
+        assert.deepEqual(contents(selectVersion.conversation), path);
+        const { viewer } = await client.query(CONVERSATION, { id: conversation.id });
+        assert.deepEqual(contents(viewer.conversation), path);
+      }
     });
 
     it("stops a reply on another device, and sends while one is written", async (t) => {
