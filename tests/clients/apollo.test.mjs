@@ -4,6 +4,7 @@ import { GraphQLWsLink } from "@apollo/client/link/subscriptions";
 import { OperationTypeNode } from "graphql";
 import { createClient } from "graphql-ws";
 import WebSocket from "ws";
+import { CONVERSATION_EVENTS, followsThroughACut, Texts, VIEWER_EVENTS } from "./live.mjs";
 import { assertWhole, describeClient, follow, startChat } from "./suite.mjs";
 
 describeClient("Apollo Client", open, ({ arrive, prepare }) => {
@@ -22,7 +23,65 @@ describeClient("Apollo Client", open, ({ arrive, prepare }) => {
     answer.end();
     for (const feed of [early, late]) assertWhole(feed, await feed.finished(), reply, answer);
   });
+
+  it("holds in its cache what the server holds, after a cut in mid-reply", async (t) => {
+    await followsThroughACut(t, { arrive, prepare }, openCached);
+  });
 });
+
+/** A device that keeps its cache up to date by what it is told. */
+function openCached(way) {
+  const device = open(way);
+  const { cache } = device;
+  const texts = new Texts();
+  const list = (update) =>
+    cache.modify({
+      id: cache.identify(cache.readQuery({ query: gql(VIEWER_ID) }).viewer),
+      fields: {
+        conversations: (page, tools) => ({ ...page, nodes: update(page.nodes, tools) }),
+      },
+    });
+
+  const take = (id, event) => {
+    switch (event.__typename) {
+      case "MessageAdded":
+        cache.modify({
+          id: cache.identify({ __typename: "Conversation", id }),
+          fields: {
+            messages: (page, { toReference }) => ({
+              ...page,
+              nodes: [...page.nodes, toReference(event.messageEdge.node, true)],
+            }),
+          },
+        });
+        break;
+      case "MessageDelta": {
+        const content = texts.write(event);
+        const message = cache.identify({ __typename: "Message", id: event.messageId });
+        cache.modify({ id: message, fields: { content: () => content } });
+        break;
+      }
+      case "ConversationAdded":
+        list((nodes, { toReference }) => [toReference(event.conversationEdge.node, true), ...nodes]);
+        break;
+      case "ConversationDeleted":
+        list((nodes, { readField }) => nodes.filter((node) => readField("id", node) !== event.deletedConversationId));
+        break;
+    }
+  };
+
+  return {
+    ...device,
+    cached: (document, variables) => cache.readQuery({ query: gql(document), variables }),
+    follow(id, fail) {
+      const sink = (field) => ({ next: (data) => take(id, data[field]), error: fail, complete: fail });
+      device.subscribe(CONVERSATION_EVENTS, { id }, sink("conversationEvents"));
+      device.subscribe(VIEWER_EVENTS, {}, sink("viewerEvents"));
+    },
+  };
+}
+
+const VIEWER_ID = `{ viewer { id } }`;
 
 function open({ url, socketUrl, credential }, options) {
   const socket = createClient({ url: socketUrl, webSocketImpl: WebSocket, connectionParams: credential });
@@ -36,6 +95,7 @@ function open({ url, socketUrl, credential }, options) {
     ...options,
   });
   return {
+    cache: client.cache,
     async query(document, variables) {
       const { data } = await client.query({ query: gql(document), variables, fetchPolicy: "network-only" });
       return data;

@@ -1,11 +1,18 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { it } from "node:test";
-import { cacheExchange, Client, fetchExchange, subscriptionExchange } from "@urql/core";
+import { cacheExchange, Client, fetchExchange, gql, subscriptionExchange } from "@urql/core";
+import { cacheExchange as cacheOf } from "@urql/exchange-graphcache";
+import { buildSchema, introspectionFromSchema } from "graphql";
 import { createClient } from "graphql-ws";
 import { onEnd, pipe, subscribe as listen } from "wonka";
 import WebSocket from "ws";
 import { CONVERSATION } from "./documents.mjs";
+import { CONVERSATION_EVENTS, followsThroughACut, LIVE, Texts, VIEWER_EVENTS } from "./live.mjs";
 import { describeClient, startChat } from "./suite.mjs";
+
+const schemaFile = join(import.meta.dirname, "../../schema.graphql");
 
 describeClient("urql", open, ({ arrive, prepare }) => {
   for (const [method, options] of [
@@ -28,15 +35,86 @@ describeClient("urql", open, ({ arrive, prepare }) => {
       assert.deepEqual(asked, ["POST", method]);
     });
   }
+
+  it("holds in its cache what the server holds, after a cut in mid-reply", async (t) => {
+    await followsThroughACut(t, { arrive, prepare }, openCached);
+  });
 });
 
-function open({ url, socketUrl, credential }, options) {
+/** A device that keeps a normalised cache up to date by what it is told. */
+function openCached(way) {
+  const texts = new Texts();
+  const anonymous = [
+    "ConversationConnection",
+    "ConversationEdge",
+    "MessageConnection",
+    "MessageEdge",
+    "ConversationSnapshot",
+    "ConversationAdded",
+    "ConversationChanged",
+    "ConversationDeleted",
+    "ViewerSnapshot",
+    "MessageAdded",
+    "MessageChanged",
+    "MessageDelta",
+    "MessageFinished",
+  ];
+  let followed;
+  const exchange = cacheOf({
+    // It tells the members of a union by this.
+    schema: introspectionFromSchema(buildSchema(readFileSync(schemaFile, "utf8"))),
+    keys: Object.fromEntries(anonymous.map((name) => [name, () => null])),
+    updates: {
+      Subscription: {
+        conversationEvents({ conversationEvents: event }, { conversationId: id }, cache) {
+          if (event.__typename === "MessageAdded") {
+            cache.updateQuery({ query: LIVE, variables: { id } }, (data) => {
+              data?.viewer.conversation.messages.nodes.push(event.messageEdge.node);
+              return data;
+            });
+          } else if (event.__typename === "MessageDelta") {
+            const content = texts.write(event);
+            const fragment = gql`
+              fragment Text on Message {
+                id
+                content
+              }
+            `;
+            cache.writeFragment(fragment, { id: event.messageId, content });
+          }
+        },
+        viewerEvents({ viewerEvents: event }, _, cache) {
+          cache.updateQuery({ query: LIVE, variables: { id: followed } }, (data) => {
+            const list = data?.viewer.conversations;
+            if (event.__typename === "ConversationAdded") list?.nodes.unshift(event.conversationEdge.node);
+            if (event.__typename === "ConversationDeleted") {
+              list.nodes = list.nodes.filter(({ id }) => id !== event.deletedConversationId);
+            }
+            return data;
+          });
+        },
+      },
+    },
+  });
+  const device = open(way, {}, exchange);
+  return {
+    ...device,
+    follow(id, fail) {
+      followed = id;
+      const sink = { next() {}, error: fail, complete: fail };
+      device.subscribe(CONVERSATION_EVENTS, { id }, sink);
+      device.subscribe(VIEWER_EVENTS, {}, sink);
+    },
+  };
+}
+
+function open({ url, socketUrl, credential }, options, cache = cacheExchange) {
   const socket = createClient({ url: socketUrl, webSocketImpl: WebSocket, connectionParams: credential });
   const client = new Client({
     url,
     fetchOptions: { headers: credential },
     exchanges: [
-      cacheExchange,
+      cache,
       fetchExchange,
       subscriptionExchange({
         forwardSubscription: (request) => ({
@@ -50,6 +128,7 @@ function open({ url, socketUrl, credential }, options) {
     async query(document, variables) {
       return dataOf(await client.query(document, variables, { requestPolicy: "network-only" }));
     },
+    cached: (document, variables) => client.readQuery(document, variables)?.data,
     async mutate(document, variables) {
       return dataOf(await client.mutation(document, variables));
     },
