@@ -42,4 +42,5 @@ alter table chat.conversations
   drop column path_revision,
   drop column path_length,
   drop column list_revision,
+  drop column added_revision,
   drop column title_settled;

@@ -337,12 +337,11 @@ async fn a_stop_waits_for_the_running_reply_and_a_second_signal_does_not() {
     let (code, said) = server.ended().await;
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("stopping at once"), "{said}");
-    let statuses: Vec<String> =
-        sqlx::query_scalar("select status from chat.messages where role = 'ASSISTANT'")
-            .fetch_all(&mut test.superuser().await)
-            .await
-            .expect("messages");
-    assert_eq!(statuses, ["FAILED"], "{said}");
+    let handed_over: Vec<bool> = sqlx::query_scalar("select process_id is null from chat.replies")
+        .fetch_all(&mut test.superuser().await)
+        .await
+        .expect("runs");
+    assert_eq!(handed_over, [true], "{said}");
 }
 
 #[tokio::test]
