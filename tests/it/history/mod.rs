@@ -14,7 +14,6 @@ mod plan;
 mod process;
 mod seen;
 mod subscribers;
-mod wire;
 mod world;
 
 use std::{env, sync::Arc};

@@ -121,6 +121,8 @@ pub enum Fault {
     },
     /// For everybody, and back at once.
     RestartDatabase,
+    /// Where there is one.
+    RestartRedis,
 }
 
 impl Plan {
@@ -200,7 +202,7 @@ fn act(random: &mut StdRng) -> Act {
 }
 
 fn fault(random: &mut StdRng, process: usize) -> Fault {
-    match random.random_range(0..16) {
+    match random.random_range(0..17) {
         0..3 => Fault::Kill { process },
         3..5 => Fault::Restart { process },
         5..7 => Fault::Pause { process },
@@ -208,6 +210,7 @@ fn fault(random: &mut StdRng, process: usize) -> Fault {
         9..11 => Fault::Sever { process },
         11 => Fault::Stall { process },
         12..15 => Fault::Mend { process },
+        15 => Fault::RestartRedis,
         _ => Fault::RestartDatabase,
     }
 }

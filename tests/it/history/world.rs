@@ -21,9 +21,12 @@ use super::{
     plan::{CHATS, Fault, PROCESSES, Plan, Step},
     process::{Common, Process, User},
     subscribers::Subscriber,
-    wire::State,
 };
-use crate::support::{TestDatabase, eventually, sign_in, text, within};
+use crate::support::{
+    TestDatabase, eventually,
+    redis::{Make, RedisServer},
+    sign_in, text, within,
+};
 
 /// How long a device looks at its answer coming before it does something else.
 const GLANCE: Duration = Duration::from_millis(300);
@@ -90,11 +93,16 @@ impl World {
             users.insert(user, User { name: user, viewer });
         }
         database.close().await;
+        let redis = match place {
+            Place::Threads => None,
+            Place::Programs => RedisServer::start(Make::Redis).await,
+        };
         let world = Self {
             common: Common {
                 test,
                 author: Arc::default(),
                 memory: Memory::default(),
+                redis: tokio::sync::Mutex::new(redis),
                 lost_notices: plan.lost_notices,
                 is_faultless: plan.is_faultless(),
             },
@@ -228,9 +236,15 @@ impl World {
                 self.leases_over(process).await;
                 self.process(process).resume();
             }
-            Fault::Sever { process } => self.process(process).wire.set(State::Severed),
-            Fault::Stall { process } => self.process(process).wire.set(State::Stalled),
-            Fault::Mend { process } => self.process(process).wire.set(State::Open),
+            Fault::Sever { process } => self.process(process).cable.cut(),
+            Fault::Stall { process } => self.process(process).cable.stall(),
+            Fault::Mend { process } => self.process(process).cable.mend(),
+            Fault::RestartRedis => {
+                if let Some(redis) = &mut *self.common.redis.lock().await {
+                    redis.kill().await;
+                    redis.restart().await;
+                }
+            }
             Fault::RestartDatabase => {
                 sqlx::query(
                     "select pg_terminate_backend(pid) from pg_stat_activity \
@@ -271,7 +285,7 @@ impl World {
             self.leases_over(index).await;
             let process = self.process(index);
             process.resume();
-            process.wire.set(State::Open);
+            process.cable.mend();
         }
         self.common.author.hurry();
         self.tell("all is mended".to_owned());

@@ -13,6 +13,7 @@ use crate::{
         TestDatabase,
         process::{Device, Follower, program, written_down},
         program::Server,
+        redis::{Make, RedisServer},
     },
 };
 
@@ -27,6 +28,8 @@ const SECOND: [&str; 3] = ["Noch ", "einmal e\u{301}👩‍👩‍👧 ", "von v
 struct Trio {
     test: TestDatabase,
     model: FakeProvider,
+    /// Without one they go on, at another pace.
+    redis: Option<RedisServer>,
     servers: Vec<Server>,
     reply: String,
     conversation: String,
@@ -44,18 +47,15 @@ impl Trio {
         model.script(Script::stream().texts(FIRST).stall());
         let second = Script::stream().texts(begun).wait(&gate).text(ended);
         model.script(second.complete());
-        let start = (0..3).map(|_| {
-            program(&test, &model)
-                .variable("LOQUAT_SHUTDOWN_GRACE_SECONDS", "1")
-                .serve()
-        });
-        let servers = join_all(start).await;
+        let redis = RedisServer::start(Make::Redis).await;
+        let servers = start(&test, &model, redis.as_ref()).await;
         let device = Device::of(&servers[0], "ann");
         let conversation = device.start_chat().await;
         let reply = device.send(&conversation, "hi").await;
         Self {
             test,
             model,
+            redis,
             servers,
             reply,
             conversation,
@@ -109,6 +109,22 @@ impl Trio {
     }
 }
 
+/// All three, at the same time.
+async fn start(
+    test: &TestDatabase,
+    model: &FakeProvider,
+    redis: Option<&RedisServer>,
+) -> Vec<Server> {
+    let member = |_| {
+        let program = program(test, model).variable("LOQUAT_SHUTDOWN_GRACE_SECONDS", "1");
+        match redis {
+            Some(redis) => program.variable("REDIS_URL", &redis.url()).serve(),
+            None => program.serve(),
+        }
+    };
+    join_all((0..3).map(member)).await
+}
+
 async fn history(device: &Device, conversation: &str) -> Value {
     let mut data = device
         .data(
@@ -160,8 +176,7 @@ async fn a_reply_outlives_all_three_processes() {
     join_all(killed.into_iter().map(Server::crash)).await;
     let crashed = Instant::now();
 
-    let start = (0..3).map(|_| program(&trio.test, &trio.model).serve());
-    trio.servers = join_all(start).await;
+    trio.servers = start(&trio.test, &trio.model, trio.redis.as_ref()).await;
     // As its subscribers do, who come back by themselves.
     let mut followers = Vec::new();
     for server in 0..3 {

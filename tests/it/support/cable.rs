@@ -1,8 +1,9 @@
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{
-    io::copy_bidirectional,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
     net::{TcpListener, TcpStream},
     sync::watch,
+    task::JoinHandle,
 };
 use url::Url;
 
@@ -12,7 +13,16 @@ use super::wire::{detour, dial};
 /// comes about.
 pub struct Cable {
     pub url: SecretString,
-    is_whole: watch::Sender<bool>,
+    state: watch::Sender<State>,
+    accepting: JoinHandle<()>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Whole,
+    /// Nothing passes, and nobody is told.
+    Stalled,
+    Cut,
 }
 
 impl Cable {
@@ -20,40 +30,74 @@ impl Cable {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let server = Url::parse(url.expose_secret()).expect("a URL");
-        let is_whole = watch::Sender::new(true);
-        let cable = Self {
+        let state = watch::Sender::new(State::Whole);
+        Self {
             url: detour(&server, port),
-            is_whole,
-        };
-        tokio::spawn(accept(listener, server, cable.is_whole.subscribe()));
-        cable
+            accepting: tokio::spawn(accept(listener, server, state.subscribe())),
+            state,
+        }
     }
 
     pub fn cut(&self) {
-        self.is_whole.send_replace(false);
+        self.state.send_replace(State::Cut);
+    }
+
+    /// Connections stay open, and say nothing more until it is mended.
+    pub fn stall(&self) {
+        self.state.send_replace(State::Stalled);
     }
 
     pub fn mend(&self) {
-        self.is_whole.send_replace(true);
+        self.state.send_replace(State::Whole);
     }
 }
 
-async fn accept(listener: TcpListener, server: Url, is_whole: watch::Receiver<bool>) {
+impl Drop for Cable {
+    fn drop(&mut self) {
+        self.cut();
+        self.accepting.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, server: Url, state: watch::Receiver<State>) {
     while let Ok((client, _)) = listener.accept().await {
-        tokio::spawn(pass(client, server.clone(), is_whole.clone()));
+        tokio::spawn(pass(client, server.clone(), state.clone()));
     }
 }
 
 /// One connection, until either side ends it or the cable is cut.
-async fn pass(mut client: TcpStream, server: Url, mut is_whole: watch::Receiver<bool>) {
-    if !*is_whole.borrow() {
+async fn pass(client: TcpStream, server: Url, mut state: watch::Receiver<State>) {
+    if *state.borrow() == State::Cut {
         return;
     }
-    let Ok(mut server) = dial(&server).await else {
+    let Ok(server) = dial(&server).await else {
         return;
     };
+    let (from_client, to_client) = split(client);
+    let (from_server, to_server) = split(server);
     tokio::select! {
-        _ = copy_bidirectional(&mut client, &mut server) => {}
-        _ = is_whole.wait_for(|whole| !whole) => {}
+        () = carry(from_client, to_server, state.clone()) => {}
+        () = carry(from_server, to_client, state.clone()) => {}
+        _ = state.wait_for(|state| *state == State::Cut) => {}
+    }
+}
+
+async fn carry(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    mut state: watch::Receiver<State>,
+) {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let Ok(count @ 1..) = from.read(&mut buffer).await else {
+            return;
+        };
+        let passes = state.wait_for(|state| *state != State::Stalled);
+        if passes.await.is_err() {
+            return;
+        }
+        if to.write_all(&buffer[..count]).await.is_err() {
+            return;
+        }
     }
 }

@@ -8,14 +8,11 @@ use std::sync::Arc;
 
 use loquat::{broker::Memory, db::Viewer};
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 
 use self::{program::Running, thread::Thread};
-use super::{
-    author::Author,
-    wire::{State, Wire},
-};
-use crate::support::TestDatabase;
+use super::author::Author;
+use crate::support::{Cable, TestDatabase, redis::RedisServer};
 
 /// Somebody whose devices ask.
 #[derive(Debug)]
@@ -28,7 +25,10 @@ pub struct User {
 pub struct Common {
     pub test: TestDatabase,
     pub author: Arc<Author>,
+    /// What threads tell each other by.
     pub memory: Memory,
+    /// What programs do, if it is installed.
+    pub redis: Mutex<Option<RedisServer>>,
     pub lost_notices: u8,
     pub is_faultless: bool,
 }
@@ -36,7 +36,7 @@ pub struct Common {
 pub struct Process {
     kind: Kind,
     /// Its way to the database.
-    pub wire: Wire,
+    pub cable: Cable,
 }
 
 enum Kind {
@@ -46,20 +46,20 @@ enum Kind {
 
 impl Process {
     pub async fn on_a_thread(common: &Common, seed: u64) -> Self {
-        let wire = Wire::to(&common.test.url).await;
-        let test = common.test.through(wire.url.clone());
+        let cable = Cable::to(&common.test.url).await;
+        let test = common.test.through(cable.url.clone());
         Self {
             kind: Kind::Thread(Thread::start(common, test, seed).await),
-            wire,
+            cable,
         }
     }
 
     pub async fn of_its_own(common: &Common) -> Self {
-        let wire = Wire::to(&common.test.url).await;
-        let test = common.test.through(wire.url.clone());
+        let cable = Cable::to(&common.test.url).await;
+        let test = common.test.through(cable.url.clone());
         Self {
             kind: Kind::Program(Running::start(common, &test).await),
-            wire,
+            cable,
         }
     }
 
@@ -91,7 +91,7 @@ impl Process {
             Kind::Program(running) => running.kill(),
         }
         // As the kernel closes its connections.
-        self.wire.set(State::Severed);
+        self.cable.cut();
     }
 
     /// Waits until it is gone, after it was killed.

@@ -30,9 +30,12 @@ pub struct Running {
 impl Running {
     pub async fn start(common: &Common, test: &TestDatabase) -> Self {
         let provider = common.author.provider().await;
-        let program = program(test, provider)
+        let mut program = program(test, provider)
             .variable("LOQUAT_DATABASE_STATEMENT_CACHE", "false")
             .variable("LOQUAT_SHUTDOWN_GRACE_SECONDS", "1");
+        if let Some(redis) = &*common.redis.lock().await {
+            program = program.variable("REDIS_URL", &redis.url());
+        }
         let server = program.serve().await;
         Self {
             address: server.address(),
