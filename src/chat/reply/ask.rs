@@ -91,13 +91,15 @@ impl Engine {
                     if run.lost.is_cancelled() || !run.holds_lease() {
                         return Ok(Stop::Lost);
                     }
-                    if run.log.size() + text.len() > MAX_REPLY_BYTES {
+                    let text = text.replace('\0', "\u{FFFD}");
+                    let fits = beginning(&text, MAX_REPLY_BYTES - run.log.size());
+                    run.log.append(fits);
+                    if fits.len() < text.len() {
                         return Ok(Stop::Ended(failed(
                             ReplyErrorCode::ProviderRejected,
                             "The reply grew longer than the server keeps, and was cut.",
                         )));
                     }
-                    run.log.append(&text.replace('\0', "\u{FFFD}"));
                 }
                 ReplyEvent::Finished { reason, usage } => {
                     lock(&asked.0).told = usage;
@@ -140,6 +142,15 @@ impl Engine {
         let counted = count(Tokenizer::of(&prompt.model), prompt, text).await;
         counted.map(|(prompt, completion)| TokenUsage::of(prompt, completion))
     }
+}
+
+/// As much of a text as so many bytes hold.
+fn beginning(text: &str, most: usize) -> &str {
+    let mut end = most.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// Counting takes its time: a second for what a slow machine is shown at most.

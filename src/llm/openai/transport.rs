@@ -92,6 +92,11 @@ pub(super) struct Refusal {
 #[error("the provider answered with a web page; is its address right?")]
 struct WebPage;
 
+/// An answer that is compressed, although that was not asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("the provider's answer is compressed, which was not asked for")]
+struct Compressed;
+
 /// Why an answer could not be read to its end; empty while it can.
 pub(super) type Broken = Arc<OnceLock<String>>;
 
@@ -108,6 +113,10 @@ pub(super) async fn send(
         .map_err(|error| OpenAIError::Reqwest(error.without_url()))?;
     if !response.status().is_success() {
         return Err(OpenAIError::Boxed(Box::new(refusal(response).await)));
+    }
+    let encoding = response.headers().get(header::CONTENT_ENCODING);
+    if encoding.is_some_and(|encoding| encoding != "identity") {
+        return Err(OpenAIError::Boxed(Box::new(Compressed)));
     }
     let content_type = response
         .headers()

@@ -87,7 +87,12 @@ impl FakeProvider {
 
     /// Every request whose last message contains `needle` gets this, before any queued script.
     pub fn when_asked(&self, needle: &str, script: Script) {
-        let matched = (needle.to_owned(), script);
+        self.when_asked_in_turn(needle, [script]);
+    }
+
+    /// The same with one script after the other, and the last one for every further request.
+    pub fn when_asked_in_turn(&self, needle: &str, scripts: impl IntoIterator<Item = Script>) {
+        let matched = (needle.to_owned(), scripts.into_iter().collect());
         self.shared.scripts().matched.push(matched);
     }
 
@@ -160,7 +165,7 @@ struct Shared {
 }
 
 struct Scripts {
-    matched: Vec<(String, Script)>,
+    matched: Vec<(String, VecDeque<Script>)>,
     queued: VecDeque<Script>,
     default: Box<dyn Fn(&Asked) -> Script + Send>,
 }
@@ -175,9 +180,12 @@ impl Shared {
         let question = asked.question();
         let matched = scripts
             .matched
-            .iter()
+            .iter_mut()
             .find(|(needle, _)| question.contains(needle.as_str()))
-            .map(|(_, script)| script.clone());
+            .and_then(|(_, scripts)| match scripts.len() {
+                0 | 1 => scripts.front().cloned(),
+                _ => scripts.pop_front(),
+            });
         matched
             .or_else(|| scripts.queued.pop_front())
             .unwrap_or_else(|| (scripts.default)(asked))

@@ -124,7 +124,8 @@ impl Device {
         let mut found = self
             .data(
                 "query($id: ID!) { node(id: $id) { ... on Message { \
-                   content status completedAt error { code message retryable } } } }",
+                   content status completedAt truncated error { code message retryable } \
+                   usage { promptTokens completionTokens totalTokens } } } }",
                 json!({ "id": id }),
             )
             .await;
