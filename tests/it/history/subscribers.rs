@@ -6,11 +6,11 @@ use std::{
     time::Duration,
 };
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::{
     sync::{Notify, Semaphore},
     task::{AbortHandle, JoinHandle},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use super::{
@@ -59,10 +59,10 @@ impl Subscriber {
             world: Arc::clone(world),
             number,
             user,
-            subject,
             reads: Semaphore::new(0),
             cut: Notify::new(),
-            seen: Mutex::default(),
+            seen: Mutex::new(subject.unseen()),
+            subject,
             last: Mutex::default(),
         });
         if !slow {
@@ -90,35 +90,31 @@ impl Subscriber {
     pub async fn end(mut self) {
         let follower = &self.follower;
         follower.reads.close();
-        if matches!(follower.subject, Subject::Reply(_)) {
+        let is_reply = matches!(follower.subject, Subject::Reply(_));
+        if is_reply {
             let Ok(ended) = timeout(PATIENCE, &mut self.task).await else {
                 panic!("no end: {}", follower.told());
             };
             ended.expect("a subscriber without a complaint");
         }
-        // What the others follow goes on; what is stored does not change any more.
-        let stored = follower.stored().await;
-        if matches!(follower.subject, Subject::Reply(_)) && stored == Seen::gone() {
-            // It was there when it was read.
-            return;
-        }
-        let same = async {
-            while *follower.seen() != stored && !self.task.is_finished() {
-                tokio::time::sleep(PAUSE).await;
+        let began = Instant::now();
+        loop {
+            let stored = follower.stored().await;
+            // A reply that is gone was there when it was read.
+            if follower.seen().as_queried() == stored || is_reply && stored.is_null() {
+                break;
             }
-        };
-        let _ = timeout(PATIENCE, same).await;
-        if *follower.seen() != stored {
-            panic!("stored is {stored:?}: {}", follower.told());
+            let is_late = began.elapsed() > PATIENCE;
+            assert!(!is_late, "stored is {stored}: {}", follower.told());
+            if !is_reply && self.task.is_finished() {
+                (&mut self.task)
+                    .await
+                    .expect("a subscriber without a complaint");
+                panic!("it ended: stored is {stored}: {}", follower.told());
+            }
+            tokio::time::sleep(PAUSE).await;
         }
-        if matches!(follower.subject, Subject::Reply(_)) {
-            return;
-        }
-        if self.task.is_finished() {
-            self.task.await.expect("a subscriber without a complaint");
-        } else {
-            self.task.abort();
-        }
+        self.task.abort();
     }
 }
 
@@ -135,9 +131,10 @@ impl Follower {
     async fn connect(&self, process: usize) -> bool {
         let there = self.world.process(process);
         let user = self.world.user(self.user);
-        let mut events = there.subscribe(user, self.subject.document(), self.subject.variables());
+        let mut events =
+            there.subscribe(user, self.subject.subscription(), self.subject.variables());
         self.note(format!("subscribed at {process}"));
-        self.seen().begin();
+        self.seen().subscribed_again();
         loop {
             // Closed, it lets everybody pass.
             if let Ok(permit) = self.reads.acquire().await {
@@ -152,17 +149,15 @@ impl Follower {
             match code(&event) {
                 None => {}
                 Some("NOT_FOUND") => {
-                    *self.seen() = Seen::gone();
+                    *self.seen() = Seen::Gone;
                     return true;
                 }
                 Some("UNAVAILABLE") => return false,
                 Some(_) => panic!("[{}] {event}", self.number),
             }
             assert_eq!(event.get("errors"), None, "[{}] {event}", self.number);
-            let event = self.subject.event(&event);
-            self.seen().take(&self.subject, event);
-            if event["__typename"] == "MessageFinished" && matches!(self.subject, Subject::Reply(_))
-            {
+            let is_last = self.seen().apply(self.subject.event(&event));
+            if is_last {
                 let more = tokio::select! {
                     more = events.recv() => more,
                     () = self.cut.notified() => None,
@@ -174,14 +169,14 @@ impl Follower {
     }
 
     /// As a query has it.
-    async fn stored(&self) -> Seen {
+    async fn stored(&self) -> Value {
         let user = self.world.user(self.user);
         loop {
             let process = self.world.process(0);
             let query = self.subject.query();
             let found = process.ask(user, query, self.subject.variables()).await;
             if let Some(found) = found.filter(|found| code(found).is_none()) {
-                return self.subject.stored(&found);
+                return self.subject.queried(&found);
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -201,14 +196,5 @@ impl Follower {
             number, subject, ..
         } = self;
         format!("[{number}] follows {subject:?}, has {seen:?}, and heard last {last}")
-    }
-}
-
-impl Subject {
-    pub fn variables(&self) -> Value {
-        match self {
-            Self::Reply(id) | Self::Conversation(id) => json!({ "id": id }),
-            Self::Viewer => json!({}),
-        }
     }
 }

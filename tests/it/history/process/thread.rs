@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use loquat::{
     accounts::Accounts,
     chat::{Chat, Timing},
-    config::ChatSettings,
+    config::{ChatSettings, TitleSettings},
     graphql::{Schema, schema, session_data},
     lifecycle::Lifecycle,
 };
@@ -68,7 +68,10 @@ impl Thread {
                 .build()
                 .expect("a runtime");
             runtime.block_on(async move {
-                let settings = ChatSettings::default();
+                let settings = ChatSettings {
+                    titles: TitleSettings::TheModel,
+                    ..ChatSettings::default()
+                };
                 let replica = Replica::told_by(&test, own_broker, timing, settings).await;
                 let Replica {
                     chat,
