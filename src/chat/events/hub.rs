@@ -89,6 +89,15 @@ impl Hub {
         self.early.notify_one();
     }
 
+    /// Notices about this user may have been lost.
+    pub fn look_again_at(&self, user_id: UserId) {
+        for (subject, hint) in lock(&self.followed).iter() {
+            if subject.user_id() == user_id {
+                hint.send_modify(|hint| hint.calls += 1);
+            }
+        }
+    }
+
     /// The quiet check; ends with the process.
     pub async fn check_on(
         self: Arc<Self>,

@@ -256,7 +256,7 @@ impl Receiver for Engine {
     }
 
     fn look_again_at(&self, user_id: UserId) {
-        self.hub.look_again();
+        self.hub.look_again_at(user_id);
         self.check_mirrors_of(user_id);
     }
 }
