@@ -7,14 +7,13 @@ use std::sync::{
 
 use async_graphql::dataloader::DataLoader;
 use async_graphql::{Context, Request};
-use tokio::sync::OnceCell;
 
 use super::{
     ApiError,
     loaders::{
         ActiveReplyLoader, ConversationLoader, LastMessageLoader, Loader, MessageLoader,
-        PathCountLoader, PathPageLoader, SystemPromptLoader, UserLoader, UserUsageLoader,
-        VersionCountLoader, VersionsLoader,
+        OwnUserLoader, PathCountLoader, PathPageLoader, SystemPromptLoader, UserLoader,
+        UserUsageLoader, VersionCountLoader, VersionsLoader,
     },
 };
 use crate::{
@@ -40,7 +39,7 @@ pub struct RequestContext {
     pub versions: DataLoader<VersionsLoader>,
     pub users: DataLoader<UserLoader>,
     pub user_usage: DataLoader<UserUsageLoader>,
-    user: OnceCell<Result<User, ApiError>>,
+    own_user: DataLoader<OwnUserLoader>,
 }
 
 /// How much long text one answer may hold. The guard bounds how many fields are asked for; this
@@ -123,7 +122,7 @@ pub fn session_data(
         users: Loader::start(accounts, viewer),
         user_usage: Loader::start(accounts, viewer),
         budget: Arc::default(),
-        user: OnceCell::new(),
+        own_user: Loader::start(chat, viewer),
         session,
     })
 }
@@ -133,12 +132,10 @@ impl RequestContext {
         &self.session.viewer
     }
 
-    /// The viewer's own row, read once a request and only when asked for.
-    pub async fn user(&self, chat: &Chat) -> Result<User, ApiError> {
-        self.user
-            .get_or_init(|| async { Ok(chat.user(self.viewer()).await?) })
-            .await
-            .clone()
+    /// The viewer's own row, as it is now.
+    pub async fn user(&self) -> Result<User, ApiError> {
+        let found = self.own_user.load_one(()).await?;
+        found.ok_or_else(|| ApiError::not_found("viewer"))
     }
 }
 

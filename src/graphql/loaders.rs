@@ -80,6 +80,12 @@ loader!(
 );
 
 loader!(
+    /// The viewer's own row. There is one.
+    OwnUserLoader: () => User,
+    |chat, viewer, _keys| Ok([((), chat.user(viewer).await?)].into())
+);
+
+loader!(
     MessageLoader: MessageId => Message,
     |chat, viewer, keys| Ok(by(chat.messages(viewer, keys).await?, |it| it.id))
 );

@@ -130,7 +130,7 @@ struct Follower {
     unfinished: BTreeMap<i32, Unfinished>,
     /// The text of the first of them.
     feed: Option<(Unfinished, ReplyFeed)>,
-    /// The reply whose end was told last, and its revision: the next read finds it again.
+    /// The reply whose end its feed told last, and its revision then: a read finds it again.
     ended: Option<(MessageId, i64)>,
     /// The reply whose text is being told has ended, and nothing else is told before the rest of
     /// its text; should that not have come by then, its end is told as it was read.
@@ -286,13 +286,17 @@ impl Follower {
             }
             return Some(ConversationEvent::Added(message));
         }
+        // Its end was told, and this is that end, or was read before it.
+        if self
+            .ended
+            .is_some_and(|(id, revision)| id == message.id && message.revision <= revision)
+        {
+            return None;
+        }
         if !message.status.is_terminal() {
             self.unfinished
                 .insert(message.position, Unfinished::of(&message));
             return Some(ConversationEvent::MessageChanged(message));
-        }
-        if self.ended == Some((message.id, message.revision)) {
-            return None;
         }
         // A snapshot may have shown it unfinished that was put together before its end.
         let may_be_news = is_settling && message.role == MessageRole::Assistant;

@@ -3,13 +3,17 @@
 mod conversation;
 mod list;
 mod message;
+mod patient;
 
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, Subscription as GraphqlSubscription};
 use futures_util::{Stream, StreamExt};
 
-use self::{conversation::ConversationEvent, list::ViewerEvent, message::MessageStreamEvent};
+use self::{
+    conversation::ConversationEvent, list::ViewerEvent, message::MessageStreamEvent,
+    patient::Patient,
+};
 use super::{
     ApiError,
     context::{chat, request_context},
@@ -29,14 +33,14 @@ impl Subscription {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The id of a Message.")] message_id: ID,
-    ) -> Result<impl Stream<Item = Result<MessageStreamEvent, ApiError>>, ApiError> {
+    ) -> Result<impl Stream<Item = Result<Patient<MessageStreamEvent>, ApiError>>, ApiError> {
         let request = request_context(context)?;
         let id = ids::decode("messageId", &message_id)?;
         let events = chat(context).follow(request.viewer(), id).await?;
         let budget = Arc::clone(&request.budget);
         Ok(events.map(move |event| {
             budget.renew();
-            Ok(MessageStreamEvent::of(id, event?))
+            Ok(Patient(MessageStreamEvent::of(id, event?)))
         }))
     }
 
@@ -48,7 +52,7 @@ impl Subscription {
         &self,
         context: &Context<'_>,
         #[graphql(desc = "The id of a Conversation.")] conversation_id: ID,
-    ) -> Result<impl Stream<Item = Result<ConversationEvent, ApiError>>, ApiError> {
+    ) -> Result<impl Stream<Item = Result<Patient<ConversationEvent>, ApiError>>, ApiError> {
         let request = request_context(context)?;
         let id = ids::decode("conversationId", &conversation_id)?;
         let events = chat(context)
@@ -57,7 +61,7 @@ impl Subscription {
         let budget = Arc::clone(&request.budget);
         Ok(events.map(move |event| {
             budget.renew();
-            Ok(event?.into())
+            Ok(Patient(event?.into()))
         }))
     }
 
@@ -65,13 +69,13 @@ impl Subscription {
     async fn viewer_events(
         &self,
         context: &Context<'_>,
-    ) -> Result<impl Stream<Item = Result<ViewerEvent, ApiError>>, ApiError> {
+    ) -> Result<impl Stream<Item = Result<Patient<ViewerEvent>, ApiError>>, ApiError> {
         let request = request_context(context)?;
         let events = chat(context).follow_list(request.viewer());
         let budget = Arc::clone(&request.budget);
         Ok(events.map(move |event| {
             budget.renew();
-            Ok(event?.into())
+            Ok(Patient(event?.into()))
         }))
     }
 }

@@ -182,7 +182,7 @@ async fn own_usage(context: &Context<'_>, range: TimeRange) -> Result<Usage, Api
 }
 
 async fn user(context: &Context<'_>) -> Result<crate::db::User, ApiError> {
-    request_context(context)?.user(chat(context)).await
+    request_context(context)?.user().await
 }
 
 /// Which conversations a list holds. An absent member is no constraint.

@@ -17,7 +17,7 @@ use loquat::{
 use serde_json::json;
 
 use super::{Overview, Window, pair, quiet, replica};
-use crate::support::{Api, Replica, SqlGate, TestDatabase, sql};
+use crate::support::{Api, Replica, SqlGate, TestDatabase, eventually, sql};
 
 const GATE: i64 = 42;
 
@@ -152,6 +152,43 @@ async fn a_database_that_hangs_is_waited_out_and_the_text_goes_on_meanwhile() {
     writing.finish();
     gate.open().await;
     quiet(&replica, &viewer, &id).await;
+    window.until_right().await;
+    list.until_right().await;
+}
+
+#[tokio::test]
+async fn an_outage_while_a_snapshot_is_put_together_is_waited_out() {
+    let test = TestDatabase::create().await;
+    let replica = Replica::start(&test).await;
+    let viewer = replica.viewer("alice").await;
+    let api = Api::of(&replica);
+    let id = api.start_chat(&viewer, "a title").await;
+    let [_, reply] = api.exchange(&viewer, &id, "hi").await;
+    // What a server answers that is shutting down, counted past any rollback: to whoever reads the
+    // page of messages, or a last message beside it.
+    sql(
+        &test,
+        "create sequence outages; grant usage on sequence outages to public; \
+         create function outage() returns bool language plpgsql as $$ begin \
+           perform nextval('outages'); raise exception 'shutting down' using errcode = '57P01'; end $$; \
+         create policy outage on chat.messages as restrictive for select to loquat_viewer using (outage())",
+    )
+    .await;
+    let mut window = Window::open(&replica, &viewer, &id);
+    let mut list = Overview::open(&replica, &viewer);
+    let outage = async {
+        eventually("the outage was met, and met again", || async {
+            let met: i64 = sqlx::query_scalar("select last_value from outages")
+                .fetch_one(&mut test.superuser().await)
+                .await
+                .expect("a count");
+            (met >= 6).then_some(())
+        })
+        .await;
+        sql(&test, "drop policy outage on chat.messages").await;
+    };
+    futures_util::join!(window.next(), list.next(), outage);
+    assert!(window.live.content(&reply).is_some());
     window.until_right().await;
     list.until_right().await;
 }
