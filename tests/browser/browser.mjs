@@ -42,7 +42,7 @@ export async function openProfile(browser, url) {
   const context = await browser.newContext({ baseURL: url });
   const { host } = new URL(url);
   const faults = [];
-  /** The events of `messageStream` that came over sockets and were not taken yet. */
+  /** The events of replies that came over sockets and were not taken yet. */
   const events = [];
   const arrivals = new EventEmitter();
 
@@ -62,7 +62,10 @@ export async function openProfile(browser, url) {
       socket.on("framereceived", ({ payload }) => {
         const message = JSON.parse(String(payload));
         if (message.type !== "next") return;
-        events.push(message.payload.data.messageStream);
+        const { messageStream, conversationEvents } = message.payload.data;
+        const event = messageStream ?? conversationEvents;
+        if (!["MessageChanged", "MessageDelta", "MessageFinished"].includes(event?.__typename)) return;
+        events.push(event);
         arrivals.emit("event");
       });
     });

@@ -112,6 +112,34 @@ describe("the chat page", { skip }, () => {
     await close();
   });
 
+  it("shows in a second tab what is done in the first, while it is done", async () => {
+    const { page, list, send, close } = await signIn("two-handed");
+    await send("What can you do?");
+    await page.locator('article[data-status="COMPLETED"]').waitFor();
+
+    const tab = await page.context().newPage();
+    await tab.goto(page.url());
+    await tab.locator('article[data-status="COMPLETED"]').waitFor();
+    await send("And what else?");
+    await tab.getByText("And what else?").waitFor();
+    await tab.locator('article[aria-busy="true"] p:not(.muted)').first().waitFor();
+    const replies = (of) => of.getByRole("article", { name: "Assistant" });
+    for (const of of [page, tab]) await of.locator('article[data-status="COMPLETED"]').nth(1).waitFor();
+    assert.equal(await replies(tab).nth(1).innerHTML(), await replies(page).nth(1).innerHTML());
+
+    await tab.getByRole("button", { name: "Rename" }).click();
+    await tab.getByRole("textbox", { name: "Title" }).fill("Both hands");
+    await tab.getByRole("button", { name: "Save" }).click();
+    await page.getByRole("heading", { name: "Both hands" }).waitFor();
+    await list.getByRole("link", { name: "Both hands" }).waitFor();
+
+    await tab.getByRole("button", { name: "Delete" }).click();
+    await tab.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+    await page.getByText("There is no such conversation.").waitFor();
+    await list.getByRole("link", { name: "Both hands" }).waitFor({ state: "detached" });
+    await close();
+  });
+
   it("renders Markdown", async () => {
     const { finished, send, close } = await signIn("markdown");
 

@@ -1,7 +1,7 @@
-import { useState } from "react";
-import { useQuery } from "urql";
+import { createContext, useContext, useEffect, useState } from "react";
+import { useQuery, useSubscription } from "urql";
 import { ErrorNotice } from "./errors";
-import { conversationsQuery } from "./operations";
+import { conversationsQuery, viewerEventsSubscription } from "./operations";
 import { hrefOf } from "./route";
 
 type Filter = { archived: boolean; pinned?: boolean };
@@ -10,30 +10,39 @@ const pinned: Filter = { archived: false, pinned: true };
 const recent: Filter = { archived: false, pinned: false };
 const archived: Filter = { archived: true };
 
+/** How often something in the lists has changed, on whichever device, or may have. */
+const News = createContext(0);
+
 export function ConversationList({ openId }: { openId?: string }) {
   const [showsArchived, setShowsArchived] = useState(false);
+  const [{ data: news = 0 }] = useSubscription<unknown, number>(
+    { query: viewerEventsSubscription },
+    (news = 0) => news + 1,
+  );
   return (
-    <nav aria-label="Chats">
-      <a href={hrefOf({ view: "new" })} className="button primary new">
-        New chat
-      </a>
-      {showsArchived ? (
-        <Section heading="Archived" filter={archived} openId={openId} />
-      ) : (
-        <>
-          <Section heading="Pinned" filter={pinned} openId={openId} />
-          <Section heading="Recent" filter={recent} openId={openId} />
-        </>
-      )}
-      <button
-        type="button"
-        className="link"
-        aria-pressed={showsArchived}
-        onClick={() => setShowsArchived(!showsArchived)}
-      >
-        {showsArchived ? "Back to the chats" : "Archived chats"}
-      </button>
-    </nav>
+    <News.Provider value={news}>
+      <nav aria-label="Chats">
+        <a href={hrefOf({ view: "new" })} className="button primary new">
+          New chat
+        </a>
+        {showsArchived ? (
+          <Section heading="Archived" filter={archived} openId={openId} />
+        ) : (
+          <>
+            <Section heading="Pinned" filter={pinned} openId={openId} />
+            <Section heading="Recent" filter={recent} openId={openId} />
+          </>
+        )}
+        <button
+          type="button"
+          className="link"
+          aria-pressed={showsArchived}
+          onClick={() => setShowsArchived(!showsArchived)}
+        >
+          {showsArchived ? "Back to the chats" : "Archived chats"}
+        </button>
+      </nav>
+    </News.Provider>
   );
 }
 
@@ -51,6 +60,11 @@ function Section({ heading, filter, openId, after = null }: PageProps) {
     variables: { filter, after },
     context,
   });
+  const news = useContext(News);
+  useEffect(() => {
+    // The first event says only that the list is followed.
+    if (news > 1) refetch({ requestPolicy: "network-only" });
+  }, [news, refetch]);
   if (error) return <ErrorNotice error={error} onRetry={refetch} />;
   if (!data?.viewer.conversations.nodes.length) return null;
 

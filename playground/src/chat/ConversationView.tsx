@@ -1,41 +1,43 @@
-import { useCallback, useState } from "react";
+import { useState } from "react";
 import { useMutation, useQuery } from "urql";
 import { Composer, type Draft } from "./Composer";
 import { ConversationHeader } from "./ConversationHeader";
 import { ErrorNotice, errorCode } from "./errors";
 import { MessageView } from "./MessageView";
 import {
-  conversationQuery,
   earlierMessagesQuery,
   type MessagePage,
   sendMessageMutation,
   stopReplyMutation,
 } from "./operations";
+import { useConversation, withText } from "./useConversation";
 
 export function ConversationView({ id }: { id: string }) {
-  const [{ data, error, fetching }, refetch] = useQuery({ query: conversationQuery, variables: { id } });
+  const { conversation, isDeleted, texts, snapshots, error, follow } = useConversation(id);
   const [, sendMessage] = useMutation(sendMessageMutation);
   const [, stopReply] = useMutation(stopReplyMutation);
-  const readAgain = useCallback(() => refetch({ requestPolicy: "network-only" }), [refetch]);
 
   async function send({ content, model }: Draft, idempotencyKey: string) {
     const { error } = await sendMessage({ input: { conversationId: id, content, model, idempotencyKey } });
-    // Another device was quicker: its message and the running reply belong on the screen.
-    if (errorCode(error) === "CONFLICT") readAgain();
     return error;
   }
 
-  const conversation = data?.viewer.conversation;
-  if (!conversation) {
+  const isMissing = isDeleted || errorCode(error) === "NOT_FOUND";
+  if (!conversation || isMissing) {
     return (
       <section className="empty">
-        {fetching && <p role="status">Loading…</p>}
-        {data && !error && <p role="status">There is no such conversation.</p>}
-        <ErrorNotice error={error} onRetry={readAgain} />
+        {isMissing ? (
+          <p role="status">There is no such conversation.</p>
+        ) : (
+          <>
+            {!error && <p role="status">Loading…</p>}
+            <ErrorNotice error={error} onRetry={follow} />
+          </>
+        )}
       </section>
     );
   }
-  const { activeReply } = conversation;
+  const { activeReply, messages } = conversation;
   async function stop() {
     if (!activeReply) return;
     const { error } = await stopReply({ input: { messageId: activeReply.id } });
@@ -49,13 +51,13 @@ export function ConversationView({ id }: { id: string }) {
         <div role="log" className="messages">
           <Messages
             conversationId={id}
-            page={conversation.messages}
+            page={{ ...messages, nodes: messages.nodes.map((message) => withText(message, texts)) }}
             isBusy={activeReply !== null}
-            onEnded={readAgain}
+            snapshots={snapshots}
           />
         </div>
       </div>
-      <ErrorNotice error={error} onRetry={readAgain} />
+      <ErrorNotice error={error} onRetry={follow} />
       <Composer
         placeholder="Reply to the assistant"
         isBusy={activeReply !== null}
@@ -71,11 +73,12 @@ type MessagesProps = {
   conversationId: string;
   page: MessagePage;
   isBusy: boolean;
-  onEnded: () => void;
+  /** With another one the pages before this one are read again. */
+  snapshots: number;
 };
 
 /** A page of messages below the page before it, once that is asked for. */
-function Messages({ conversationId, page, isBusy, onEnded }: MessagesProps) {
+function Messages({ conversationId, page, isBusy, snapshots }: MessagesProps) {
   const [showsEarlier, setShowsEarlier] = useState(false);
   const { hasPreviousPage, startCursor } = page.pageInfo;
   return (
@@ -86,18 +89,24 @@ function Messages({ conversationId, page, isBusy, onEnded }: MessagesProps) {
         </button>
       )}
       {hasPreviousPage && startCursor && showsEarlier && (
-        <EarlierMessages conversationId={conversationId} before={startCursor} isBusy={isBusy} />
+        <EarlierMessages
+          key={snapshots}
+          conversationId={conversationId}
+          before={startCursor}
+          isBusy={isBusy}
+          snapshots={snapshots}
+        />
       )}
       {page.nodes.map((message) => (
-        <MessageView key={message.id} message={message} isBusy={isBusy} onEnded={onEnded} />
+        <MessageView key={message.id} message={message} isBusy={isBusy} />
       ))}
     </>
   );
 }
 
-type EarlierProps = { conversationId: string; before: string; isBusy: boolean };
+type EarlierProps = Omit<MessagesProps, "page"> & { before: string };
 
-function EarlierMessages({ conversationId, before, isBusy }: EarlierProps) {
+function EarlierMessages({ conversationId, before, isBusy, snapshots }: EarlierProps) {
   const [{ data, error }, refetch] = useQuery({
     query: earlierMessagesQuery,
     variables: { id: conversationId, before },
@@ -106,7 +115,7 @@ function EarlierMessages({ conversationId, before, isBusy }: EarlierProps) {
   return (
     <>
       {page && (
-        <Messages conversationId={conversationId} page={page} isBusy={isBusy} onEnded={refetch} />
+        <Messages conversationId={conversationId} page={page} isBusy={isBusy} snapshots={snapshots} />
       )}
       <ErrorNotice error={error} onRetry={refetch} />
     </>

@@ -1,28 +1,17 @@
-import { memo, useEffect } from "react";
+import { memo } from "react";
 import Markdown, { type Components } from "react-markdown";
 import remarkGfm from "remark-gfm";
-import type { CombinedError } from "urql";
-import { ErrorNotice } from "./errors";
 import { MessageBar } from "./MessageBar";
 import type { Message } from "./operations";
-import { isRunning, useReply } from "./useReply";
+import { isRunning } from "./useConversation";
 
 type Props = {
   message: Message;
   /** A reply of the conversation is being written. */
   isBusy: boolean;
-  /** A message that was being written is not any more, or is gone: what was read of it is old. */
-  onEnded: () => void;
 };
 
-export const MessageView = memo(function MessageView({ message: stored, isBusy, onEnded }: Props) {
-  const { message, error, follow } = useReply(stored);
-
-  const hasEnded = isRunning(stored) && (!isRunning(message) || error !== undefined);
-  useEffect(() => {
-    if (hasEnded) onEnded();
-  }, [hasEnded, onEnded]);
-
+export const MessageView = memo(function MessageView({ message, isBusy }: Props) {
   return (
     <>
       {message.role === "USER" ? (
@@ -30,16 +19,14 @@ export const MessageView = memo(function MessageView({ message: stored, isBusy, 
           <p>{message.content}</p>
         </article>
       ) : (
-        <Reply message={message} error={error} onRetry={follow} />
+        <Reply message={message} />
       )}
       {!isRunning(message) && <MessageBar message={message} isBusy={isBusy} />}
     </>
   );
 });
 
-type ReplyProps = { message: Message; error?: CombinedError; onRetry: () => void };
-
-function Reply({ message, error, onRetry }: ReplyProps) {
+function Reply({ message }: { message: Message }) {
   return (
     <article
       className="message assistant"
@@ -59,7 +46,6 @@ function Reply({ message, error, onRetry }: ReplyProps) {
         <p className="error">{message.error?.message ?? "The reply failed."}</p>
       )}
       {message.truncated && <p className="muted">The reply ends here: the model's length limit.</p>}
-      <ErrorNotice error={error} onRetry={onRetry} />
     </article>
   );
 }

@@ -121,38 +121,6 @@ export const conversationsQuery = gql<
   }
 `;
 
-/** A conversation and its newest messages. */
-export const conversationQuery = gql<
-  { viewer: { id: string; conversation: ConversationWithMessages | null } },
-  { id: string }
->`
-  query Conversation($id: ID!) {
-    viewer {
-      id
-      conversation(id: $id) {
-        id
-        title
-        model
-        archived
-        pinned
-        activeReply {
-          id
-        }
-        messages(last: 30) {
-          nodes {
-            ...MessageFields
-          }
-          pageInfo {
-            hasPreviousPage
-            startCursor
-          }
-        }
-      }
-    }
-  }
-  ${messageFields}
-`;
-
 export const earlierMessagesQuery = gql<
   { viewer: { id: string; conversation: { id: string; messages: MessagePage } | null } },
   { id: string; before: string }
@@ -322,25 +290,51 @@ export const deleteConversationMutation = gql<
   }
 `;
 
-export type MessageStreamEvent =
-  | { __typename: "MessageChanged"; message: { id: string; status: MessageStatus } }
-  | { __typename: "MessageDelta"; offset: number; text: string }
-  | { __typename: "MessageFinished"; message: Message };
+export type ConversationEvent =
+  | { __typename: "ConversationSnapshot"; conversation: ConversationWithMessages }
+  | { __typename: "MessageAdded"; messageEdge: { node: Message } }
+  | { __typename: "MessageChanged"; message: Message }
+  | { __typename: "MessageDelta"; messageId: string; offset: number; text: string }
+  | { __typename: "MessageFinished"; message: Message }
+  | { __typename: "ConversationChanged"; conversation: Omit<ConversationWithMessages, "messages"> }
+  | { __typename: "ConversationDeleted" };
 
-export const messageStreamSubscription = gql<
-  { messageStream: MessageStreamEvent },
-  { messageId: string }
+/** A conversation and its newest messages, and then whatever happens in it. */
+export const conversationEventsSubscription = gql<
+  { conversationEvents: ConversationEvent },
+  { id: string }
 >`
-  subscription MessageStream($messageId: ID!) {
-    messageStream(messageId: $messageId) {
+  subscription ConversationEvents($id: ID!) {
+    conversationEvents(conversationId: $id) {
       __typename
+      ... on ConversationSnapshot {
+        conversation {
+          ...ConversationFields
+          messages(last: 30) {
+            nodes {
+              ...MessageFields
+            }
+            pageInfo {
+              hasPreviousPage
+              startCursor
+            }
+          }
+        }
+      }
+      ... on MessageAdded {
+        messageEdge {
+          node {
+            ...MessageFields
+          }
+        }
+      }
       ... on MessageChanged {
         message {
-          id
-          status
+          ...MessageFields
         }
       }
       ... on MessageDelta {
+        messageId
         offset
         text
       }
@@ -349,7 +343,31 @@ export const messageStreamSubscription = gql<
           ...MessageFields
         }
       }
+      ... on ConversationChanged {
+        conversation {
+          ...ConversationFields
+        }
+      }
+    }
+  }
+  fragment ConversationFields on Conversation {
+    id
+    title
+    model
+    archived
+    pinned
+    activeReply {
+      id
     }
   }
   ${messageFields}
+`;
+
+/** That something has changed in the lists of conversations: they are pages, and read again. */
+export const viewerEventsSubscription = gql<{ viewerEvents: { __typename: string } }>`
+  subscription ViewerEvents {
+    viewerEvents {
+      __typename
+    }
+  }
 `;
