@@ -62,7 +62,8 @@ export async function openProfile(browser, url) {
       socket.on("framereceived", ({ payload }) => {
         const message = JSON.parse(String(payload));
         if (message.type !== "next") return;
-        const { messageStream, conversationEvents } = message.payload.data;
+        // What is followed may be deleted meanwhile, which comes as an error.
+        const { messageStream, conversationEvents } = message.payload.data ?? {};
         const event = messageStream ?? conversationEvents;
         if (!["MessageChanged", "MessageDelta", "MessageFinished"].includes(event?.__typename)) return;
         events.push(event);
