@@ -152,6 +152,26 @@ update chat.users set suspended_at = now(), is_admin = true where external_id = 
 insert into chat.tombstones select user_id, sha256(''), now() from chat.users where external_id = 'cyd';
 update chat.users set issuer = null, external_id = null, email = null, deleted_at = now() where external_id = 'cyd'";
 
+/// What version 6 knows beside that: what was asked, and what the answer has cost so far.
+const LIFE_SINCE_VERSION_2: &str = "
+update chat.messages set position = 1;
+insert into chat.messages (user_id, id, conversation_id, active, position, role, content, status, created_at, completed_at)
+select user_id, gen_random_uuid(), conversation_id, true, 0, 'USER', 'hi', 'COMPLETED', now(), now() from chat.messages;
+update chat.messages m set parent_id = asked.id from chat.messages asked
+where asked.conversation_id = m.conversation_id and asked.role = 'USER' and m.role = 'ASSISTANT';
+insert into chat.usage (user_id, id, prompt_tokens, completion_tokens, total_tokens)
+select user_id, message_id, 1, 1, 2 from chat.replies";
+
+/// What version 7 alone knows: a version that was left, a run that waits, and a title's cost.
+const LIFE_IN_VERSION_7: &str = "
+insert into chat.messages (user_id, id, conversation_id, active, preferred, version_number, position, role, content, status,
+  created_at, completed_at)
+select user_id, gen_random_uuid(), conversation_id, false, false, 2, 0, 'USER', 'hello', 'COMPLETED', now(), now()
+from chat.replies;
+update chat.replies set process_id = null, lease_expires_at = null;
+insert into chat.usage (user_id, id, kind, prompt_tokens, completion_tokens, total_tokens)
+select user_id, gen_random_uuid(), 'TITLE', 1, 1, 2 from chat.replies";
+
 /// Whatever makes up the schema, as text.
 const SHAPE: &str = "
 select format('%s.%s %s %s %s', attrelid::regclass, attname, format_type(atttypid, atttypmod), attnotnull,
@@ -214,6 +234,64 @@ async fn a_database_of_version_2_comes_up_with_all_that_it_holds_and_goes_back_a
     }
     // And up again, to a server that runs.
     test.open().await.ping().await.expect("an answer");
+}
+
+#[tokio::test]
+async fn a_role_that_is_no_superuser_takes_all_that_version_6_holds_up_and_back_again() {
+    // Another database has brought the roles, which belong to the whole server.
+    TestDatabase::create().await.open().await.close().await;
+    let test = TestDatabase::create().await;
+    let mut connection = test.superuser().await;
+    let role = format!("app_{}", Uuid::new_v4().simple());
+    let database = database_name(&mut connection).await;
+    let statements = format!(
+        "create role {role} login password 'pw' nosuperuser nocreaterole; \
+         grant create on database {database} to {role}; \
+         grant loquat_viewer, loquat_system, loquat_admin to {role}"
+    );
+    sql(&test, &statements).await;
+    let url = test.url_as(&role, "pw");
+    let up = async || loquat::db::migrate::run_up(&url).await.expect("up");
+    let down = async |count| {
+        let undone = loquat::db::migrate::run_down(&url, count).await;
+        assert_eq!(undone.expect("down"), count);
+    };
+    let all = up().await;
+    let since = all - 6;
+    down(since).await;
+    let before = texts(&mut connection, SHAPE).await;
+    sql(&test, LIFE_IN_VERSION_2).await;
+    sql(&test, LIFE_SINCE_VERSION_2).await;
+
+    assert_eq!(up().await, since);
+    let filled_in = "select format('%s %s %s', title_settled, path_length, \
+         (select position from chat.replies r where r.conversation_id = c.id)) from chat.conversations c";
+    assert_eq!(texts(&mut connection, filled_in).await, ["t 2 1"; 3]);
+    let keys = "select name from chat.server_keys order by name";
+    assert_eq!(texts(&mut connection, keys).await, ["broker", "tombstones"]);
+    let unforced = "select relname::text from pg_class where relnamespace = 'chat'::regnamespace \
+         and relkind = 'r' and relname <> 'migrations' and not relforcerowsecurity";
+    assert!(texts(&mut connection, unforced).await.is_empty());
+    sql(&test, LIFE_IN_VERSION_7).await;
+
+    down(since).await;
+    assert_eq!(texts(&mut connection, SHAPE).await, before);
+    assert_eq!(texts(&mut connection, keys).await, ["tombstones"]);
+    let left = "select format('%s %s %s %s', u.external_id, \
+         (select string_agg(content, ',' order by position) from chat.messages m where m.user_id = u.user_id), \
+         (select bool_and(process_id is not null) from chat.replies r where r.user_id = u.user_id), \
+         (select count(*) from chat.usage s where s.user_id = u.user_id)) from chat.users u order by 1";
+    assert_eq!(
+        texts(&mut connection, left).await,
+        ["ann hi, t 1", "bob hi, t 1", "cyd hi, t 1"]
+    );
+
+    assert_eq!(up().await, since);
+    let opened = Database::connect(&url, 2, true).await.expect("opens");
+    opened.ping().await.expect("an answer");
+    opened.close().await;
+    down(all).await;
+    drop_role(&mut connection, &role).await;
 }
 
 #[tokio::test]
