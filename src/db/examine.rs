@@ -4,7 +4,7 @@ use secrecy::SecretString;
 use sqlx::Connection;
 
 use super::{
-    connect::{DatabaseSetupError, ROLES, check_roles, connect_options, unreachable},
+    connect::{DatabaseSetupError, check_roles, connect_options, unreachable},
     migrate::{self, MigrationStatus, Rights},
 };
 
@@ -25,22 +25,18 @@ pub async fn examine(url: &SecretString) -> Result<DatabaseReport, DatabaseSetup
     let migrations = migrate::status(&mut connection).await?;
     let rights = Rights::of(&mut connection).await.map_err(unreachable)?;
     let mut tx = connection.begin().await.map_err(unreachable)?;
-    let (version, has_roles): (String, bool) = sqlx::query_as(
-        "select split_part(current_setting('server_version'), ' ', 1), \
-         (select count(*) = $1 from pg_roles where rolname = any ($2))",
-    )
-    .bind(ROLES.len() as i64)
-    .bind(ROLES)
-    .persistent(false)
-    .fetch_one(&mut *tx)
-    .await
-    .map_err(unreachable)?;
+    let version: String =
+        sqlx::query_scalar("select split_part(current_setting('server_version'), ' ', 1)")
+            .persistent(false)
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(unreachable)?;
     tx.rollback().await.map_err(unreachable)?;
-    if has_roles {
+    if rights.has_all_roles() {
         check_roles(&mut connection).await?;
     }
     let is_new = !migrations.iter().any(|migration| migration.applied);
-    match rights.missing(!has_roles) {
+    match rights.missing() {
         Some(missing) if is_new => return Err(missing.into()),
         _ => {}
     }

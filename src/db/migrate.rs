@@ -11,7 +11,9 @@ use secrecy::SecretString;
 use sqlx::{Connection, PgConnection, migrate::Migrator, postgres::PgConnectOptions};
 use tokio::time::timeout;
 
-use super::connect::{DatabaseSetupError, check_version, connect_options, one_line, unreachable};
+use super::connect::{
+    DatabaseSetupError, ROLES, check_version, connect_options, one_line, unreachable,
+};
 
 /// How long a server may take to accept a connection; a host that drops packets never answers.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,6 +37,14 @@ pub enum MigrateError {
         login: String,
         missing: &'static str,
         mend: String,
+    },
+    #[error(
+        "the role {login:?} may not migrate the database ({refusal}): run `loquat migrate` as {owner:?}, which owns it"
+    )]
+    NotOwner {
+        login: String,
+        owner: String,
+        refusal: String,
     },
     #[error("the database could not be migrated ({0})")]
     Failed(String),
@@ -232,9 +242,9 @@ async fn explain(
     connection: &mut PgConnection,
     error: sqlx::migrate::MigrateError,
 ) -> MigrateError {
-    let source = match &error {
-        sqlx::migrate::MigrateError::Execute(source)
-        | sqlx::migrate::MigrateError::ExecuteMigration(source, _) => source,
+    let (source, version) = match &error {
+        sqlx::migrate::MigrateError::Execute(source) => (source, None),
+        sqlx::migrate::MigrateError::ExecuteMigration(source, version) => (source, Some(*version)),
         sqlx::migrate::MigrateError::VersionMissing(version)
         | sqlx::migrate::MigrateError::VersionTooNew(version, _) => {
             return MigrateError::DatabaseIsNewer(*version);
@@ -244,53 +254,58 @@ async fn explain(
         }
         other => return MigrateError::Failed(other.to_string()),
     };
+    let said = match version {
+        Some(version) => format!("migration {version}: {}", one_line(source)),
+        None => one_line(source),
+    };
     if !is_refusal(source) {
-        return MigrateError::Failed(one_line(source));
+        return MigrateError::Failed(said);
     }
     match Rights::of(connection).await {
-        Ok(rights) => rights.missing(true).unwrap_or_else(|| {
-            let mend = format!("{GRANTS} \"{}\";", rights.login);
-            rights.lacking(
-                "grant itself the roles loquat_viewer, loquat_system and loquat_admin",
-                mend,
-            )
-        }),
-        Err(_) => MigrateError::Failed(one_line(source)),
+        Ok(rights) => rights.explain(said),
+        Err(_) => MigrateError::Failed(said),
     }
 }
 
 const GRANTS: &str = "GRANT loquat_viewer, loquat_system, loquat_admin TO";
 
-/// What the login role may do that the first migration needs.
+/// What the login role may do that the migrations need.
+#[derive(sqlx::FromRow)]
 pub(super) struct Rights {
     pub login: String,
     database: String,
     creates_roles: bool,
     creates_schemas: bool,
+    /// How many of the three roles there are, and how many of them it may take on.
+    roles: i64,
+    granted: i64,
+    /// Who owns the schema, if that is somebody else.
+    foreign_owner: Option<String>,
 }
 
 impl Rights {
     pub async fn of(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
         let mut tx = connection.begin().await?;
-        let (login, database, creates_roles, creates_schemas) = sqlx::query_as(
-            "select current_user::text, current_database()::text, \
-             (select rolcreaterole or rolsuper from pg_roles where rolname = current_user), \
-             has_database_privilege(current_database(), 'CREATE')",
+        sqlx::query_as(
+            "select current_user::text as login, current_database()::text as database, \
+             (select rolcreaterole or rolsuper from pg_roles where rolname = current_user) as creates_roles, \
+             has_database_privilege(current_database(), 'CREATE') as creates_schemas, \
+             count(*) as roles, count(*) filter (where pg_has_role(current_user, oid, \
+               case when current_setting('server_version_num')::int >= 160000 then 'SET' else 'MEMBER' end)) as granted, \
+             (select pg_get_userbyid(nspowner)::text from pg_namespace where nspname = $2 \
+               and not pg_has_role(current_user, nspowner, 'USAGE')) as foreign_owner \
+             from pg_roles where rolname = any ($1)",
         )
+        .bind(ROLES)
+        .bind(SCHEMA)
         .persistent(false)
         .fetch_one(&mut *tx)
-        .await?;
-        Ok(Self {
-            login,
-            database,
-            creates_roles,
-            creates_schemas,
-        })
+        .await
     }
 
-    /// The first right that is missing, with the SQL that gives it. The roles are needed unless
-    /// they are there.
-    pub fn missing(&self, needs_roles: bool) -> Option<MigrateError> {
+    /// The first right that is missing to begin with, with the SQL that gives it. Roles that are
+    /// there need not be made.
+    pub fn missing(&self) -> Option<MigrateError> {
         let Self {
             login, database, ..
         } = self;
@@ -298,13 +313,40 @@ impl Rights {
             let mend = format!("GRANT CREATE ON DATABASE \"{database}\" TO \"{login}\";");
             return Some(self.lacking("create a schema", mend));
         }
-        if needs_roles && !self.creates_roles {
+        if !self.has_all_roles() && !self.creates_roles {
             let mend = format!(
                 "CREATE ROLE loquat_viewer NOLOGIN; CREATE ROLE loquat_system NOLOGIN; CREATE ROLE loquat_admin NOLOGIN; {GRANTS} \"{login}\";"
             );
             return Some(self.lacking("create roles", mend));
         }
         None
+    }
+
+    pub fn has_all_roles(&self) -> bool {
+        self.roles == ROLES.len() as i64
+    }
+
+    /// Why PostgreSQL refused the role what it was asked for. What it said itself, unless a right is
+    /// known to be missing.
+    fn explain(self, said: String) -> MigrateError {
+        if let Some(missing) = self.missing() {
+            return missing;
+        }
+        if self.granted < self.roles {
+            let mend = format!("{GRANTS} \"{}\";", self.login);
+            return self.lacking(
+                "grant itself the roles loquat_viewer, loquat_system and loquat_admin",
+                mend,
+            );
+        }
+        match self.foreign_owner {
+            Some(owner) => MigrateError::NotOwner {
+                login: self.login,
+                owner,
+                refusal: said,
+            },
+            None => MigrateError::Failed(said),
+        }
     }
 
     fn lacking(&self, missing: &'static str, mend: String) -> MigrateError {

@@ -78,9 +78,52 @@ async fn database_name(connection: &mut PgConnection) -> String {
         .expect("a name")
 }
 
+/// A database without a schema, and a role that may do all that the migrations need.
+async fn owned_by_an_app() -> (TestDatabase, String) {
+    // Another database has brought the three roles, which belong to the whole server.
+    TestDatabase::create().await.open().await.close().await;
+    let test = TestDatabase::create().await;
+    let role = format!("app_{}", Uuid::new_v4().simple());
+    let database = database_name(&mut test.superuser().await).await;
+    let statements = format!(
+        "create role {role} login password 'pw' nosuperuser nocreaterole; \
+         grant create on database {database} to {role}; \
+         grant loquat_viewer, loquat_system, loquat_admin to {role}"
+    );
+    sql(&test, &statements).await;
+    (test, role)
+}
+
+#[tokio::test]
+async fn what_is_refused_for_another_reason_is_said_as_postgresql_says_it() {
+    let (test, role) = owned_by_an_app().await;
+    let url = test.url_as(&role, "pw");
+    let up = async || loquat::db::migrate::run_up(&url).await;
+    let all = up().await.expect("up");
+    let down = loquat::db::migrate::run_down(&url, all - 6).await;
+    assert_eq!(down.expect("down"), all - 6);
+
+    sql(&test, "alter table chat.usage owner to current_user").await;
+    let line = up().await.expect_err("refused").to_string();
+    assert_eq!(
+        line,
+        "the database could not be migrated (migration 7: must be owner of table usage)"
+    );
+
+    sql(&test, "alter schema chat owner to current_user").await;
+    let line = up().await.expect_err("refused").to_string();
+    assert!(
+        line.starts_with(&format!(
+            "the role \"{role}\" may not migrate the database ("
+        )) && line.ends_with("run `loquat migrate` as \"postgres\", which owns it"),
+        "{line}"
+    );
+    drop_role(&mut test.superuser().await, &role).await;
+}
+
 async fn drop_role(connection: &mut PgConnection, role: &str) {
     sqlx::raw_sql(AssertSqlSafe(format!(
-        "drop owned by {role}; drop role {role}"
+        "drop owned by {role} cascade; drop role {role}"
     )))
     .execute(connection)
     .await
@@ -238,18 +281,8 @@ async fn a_database_of_version_2_comes_up_with_all_that_it_holds_and_goes_back_a
 
 #[tokio::test]
 async fn a_role_that_is_no_superuser_takes_all_that_version_6_holds_up_and_back_again() {
-    // Another database has brought the roles, which belong to the whole server.
-    TestDatabase::create().await.open().await.close().await;
-    let test = TestDatabase::create().await;
+    let (test, role) = owned_by_an_app().await;
     let mut connection = test.superuser().await;
-    let role = format!("app_{}", Uuid::new_v4().simple());
-    let database = database_name(&mut connection).await;
-    let statements = format!(
-        "create role {role} login password 'pw' nosuperuser nocreaterole; \
-         grant create on database {database} to {role}; \
-         grant loquat_viewer, loquat_system, loquat_admin to {role}"
-    );
-    sql(&test, &statements).await;
     let url = test.url_as(&role, "pw");
     let up = async || loquat::db::migrate::run_up(&url).await.expect("up");
     let down = async |count| {
