@@ -32,7 +32,8 @@ pub struct MessageFinished {
     message: Message,
 }
 
-/// The message's status or its feedback has changed.
+/// The message's status or its feedback has changed. In `conversationEvents` it may be one that is not
+/// on the active path, such as an earlier version: where you hold no message of this id, ignore it.
 #[derive(SimpleObject)]
 pub struct MessageChanged {
     message: Message,

@@ -4,7 +4,8 @@
 //!
 //! A history is made from a seed, and a seed makes the same plan each time; what runs at the same
 //! time is up to the machine. `LOQUAT_HISTORY_SEED=7` runs one, `LOQUAT_HISTORY_SEEDS=1000` as many
-//! from 0 on. A failure prints its seed, its plan, and what came of it.
+//! from 0 on, `LOQUAT_HISTORY_SEEDS=300..400` those. A failure prints its seed, its plan, and what
+//! came of it.
 
 mod act;
 mod author;
@@ -16,7 +17,7 @@ mod seen;
 mod subscribers;
 mod world;
 
-use std::{env, sync::Arc};
+use std::{env, ops::Range, sync::Arc};
 
 use futures_util::{StreamExt, stream};
 
@@ -48,19 +49,28 @@ async fn hold(place: Place, usual: u64, at_once: usize) {
     // What the processes complain of, for who reads why a history failed.
     let log = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN);
     let _ = log.with_test_writer().with_ansi(false).try_init();
-    let number = |name| env::var(name).ok().map(|value| value.parse::<u64>());
-    let number = |name| number(name).map(|value| value.expect("a number"));
-    let seeds = match number("LOQUAT_HISTORY_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("LOQUAT_HISTORY_SEEDS").unwrap_or(usual),
-    };
-    let failed: Vec<u64> = stream::iter(seeds)
+    let failed: Vec<u64> = stream::iter(seeds(usual))
         .map(|seed| async move { (!holds(place, seed).await).then_some(seed) })
         .buffer_unordered(at_once)
         .filter_map(|failed| async move { failed })
         .collect()
         .await;
     assert!(failed.is_empty(), "LOQUAT_HISTORY_SEED: {failed:?}");
+}
+
+fn seeds(usual: u64) -> Range<u64> {
+    let number = |value: &str| value.parse::<u64>().expect("a number");
+    if let Ok(one) = env::var("LOQUAT_HISTORY_SEED") {
+        let seed = number(&one);
+        return seed..seed + 1;
+    }
+    match env::var("LOQUAT_HISTORY_SEEDS") {
+        Ok(many) => match many.split_once("..") {
+            Some((first, end)) => number(first)..number(end),
+            None => 0..number(&many),
+        },
+        Err(_) => 0..usual,
+    }
 }
 
 /// Whether the promises held. Otherwise it has told what happened.
