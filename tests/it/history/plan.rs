@@ -15,6 +15,8 @@ pub struct Plan {
     pub seed: u64,
     /// How many of a hundred notices are lost.
     pub lost_notices: u8,
+    /// How many replies a process may write at once, and a user have written.
+    pub places: Option<(u32, u32)>,
     pub steps: Vec<Step>,
 }
 
@@ -121,8 +123,13 @@ pub enum Fault {
     },
     /// For everybody, and back at once.
     RestartDatabase,
-    /// Where there is one.
+    /// For everybody who is there.
+    StopDatabase,
+    StartDatabase,
+    /// Where there is one, and back at once.
     RestartRedis,
+    StopRedis,
+    StartRedis,
 }
 
 impl Plan {
@@ -130,12 +137,15 @@ impl Plan {
         let mut random = StdRng::seed_from_u64(seed);
         // Some histories have no broker to speak of, some a good one.
         let lost_notices = [0, 0, 10, 50, 100][random.random_range(0..5)];
+        // Some have hardly a place to write in, so that one which is not given back is missed.
+        let places = [None, None, Some((1, 1)), Some((2, 1))][random.random_range(0..4)];
         // And some no faults, so that what is left can be held to more.
         let faults = if random.random_ratio(1, 6) { 0 } else { 10 };
         let steps = (0..STEPS).map(|_| step(&mut random, faults)).collect();
         Self {
             seed,
             lost_notices,
+            places,
             steps,
         }
     }
@@ -202,7 +212,7 @@ fn act(random: &mut StdRng) -> Act {
 }
 
 fn fault(random: &mut StdRng, process: usize) -> Fault {
-    match random.random_range(0..17) {
+    match random.random_range(0..22) {
         0..3 => Fault::Kill { process },
         3..5 => Fault::Restart { process },
         5..7 => Fault::Pause { process },
@@ -210,7 +220,11 @@ fn fault(random: &mut StdRng, process: usize) -> Fault {
         9..11 => Fault::Sever { process },
         11 => Fault::Stall { process },
         12..15 => Fault::Mend { process },
-        15 => Fault::RestartRedis,
-        _ => Fault::RestartDatabase,
+        15 => Fault::RestartDatabase,
+        16 => Fault::StopDatabase,
+        17..19 => Fault::StartDatabase,
+        19 => Fault::RestartRedis,
+        20 => Fault::StopRedis,
+        _ => Fault::StartRedis,
     }
 }

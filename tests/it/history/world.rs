@@ -15,6 +15,7 @@ use tokio::{
     task::{AbortHandle, JoinHandle},
     time::{Instant, timeout},
 };
+use uuid::Uuid;
 
 use super::{
     act::{self, Acknowledged},
@@ -104,6 +105,7 @@ impl World {
                 memory: Memory::default(),
                 redis: tokio::sync::Mutex::new(redis),
                 lost_notices: plan.lost_notices,
+                places: plan.places,
                 is_faultless: plan.is_faultless(),
             },
             place,
@@ -132,7 +134,10 @@ impl World {
             let mut chats = world.chats.lock().expect("no panic");
             chats.push(Chat::new(user, id));
         }
-        world.tell(format!("{} % of the notices are lost", plan.lost_notices));
+        let (lost, places) = (plan.lost_notices, plan.places);
+        world.tell(format!(
+            "{lost} % of the notices are lost, places: {places:?}"
+        ));
         world
     }
 
@@ -239,21 +244,49 @@ impl World {
             Fault::Sever { process } => self.process(process).cable.cut(),
             Fault::Stall { process } => self.process(process).cable.stall(),
             Fault::Mend { process } => self.process(process).cable.mend(),
-            Fault::RestartRedis => {
-                if let Some(redis) = &mut *self.common.redis.lock().await {
-                    redis.kill().await;
-                    redis.restart().await;
+            Fault::RestartDatabase => self.hang_up_on_all().await,
+            Fault::StopDatabase => {
+                for index in 0..PROCESSES {
+                    self.process(index).cable.cut();
                 }
+                self.hang_up_on_all().await;
             }
-            Fault::RestartDatabase => {
-                sqlx::query(
-                    "select pg_terminate_backend(pid) from pg_stat_activity \
-                     where datname = current_database() and application_name = 'loquat'",
-                )
-                .execute(&mut self.common.test.superuser().await)
-                .await
-                .expect("terminated");
+            Fault::StartDatabase => self.mend_all(),
+            Fault::RestartRedis => {
+                self.stop_redis().await;
+                self.start_redis().await;
             }
+            Fault::StopRedis => self.stop_redis().await,
+            Fault::StartRedis => self.start_redis().await,
+        }
+    }
+
+    /// The database ends every connection to a process.
+    async fn hang_up_on_all(&self) {
+        sqlx::query(
+            "select pg_terminate_backend(pid) from pg_stat_activity \
+             where datname = current_database() and application_name = 'loquat'",
+        )
+        .execute(&mut self.common.test.superuser().await)
+        .await
+        .expect("terminated");
+    }
+
+    fn mend_all(&self) {
+        for index in 0..PROCESSES {
+            self.process(index).cable.mend();
+        }
+    }
+
+    async fn stop_redis(&self) {
+        if let Some(redis) = &mut *self.common.redis.lock().await {
+            redis.kill().await;
+        }
+    }
+
+    async fn start_redis(&self) {
+        if let Some(redis) = &mut *self.common.redis.lock().await {
+            redis.restart().await;
         }
     }
 
@@ -283,10 +316,10 @@ impl World {
     pub async fn settle(self: &Arc<Self>) {
         for index in 0..PROCESSES {
             self.leases_over(index).await;
-            let process = self.process(index);
-            process.resume();
-            process.cable.mend();
+            self.process(index).resume();
         }
+        self.mend_all();
+        self.start_redis().await;
         self.common.author.hurry();
         self.tell("all is mended".to_owned());
         let acts = std::mem::take(&mut *self.acts.lock().expect("no panic"));
@@ -295,10 +328,54 @@ impl World {
             act.expect("an operation that is answered as it may be");
         }
         self.tell("all is answered".to_owned());
-        eventually("every reply is terminal", || async {
+        self.every_reply_ends().await;
+        self.tell("every reply is terminal".to_owned());
+        for index in 0..PROCESSES {
+            let process = self.process(index);
+            within("a process writes nothing more", process.drained()).await;
+        }
+        self.no_lock_is_left().await;
+        let subscribers = std::mem::take(&mut *self.subscribers.lock().expect("no panic"));
+        for subscriber in subscribers {
+            subscriber.end().await;
+        }
+    }
+
+    /// Each in its turn: with few places many may wait for one.
+    async fn every_reply_ends(&self) {
+        let mut left = self.unfinished().await;
+        while !left.is_empty() {
+            self.tell(format!("unfinished, by attempts: {left:?}"));
+            left = eventually("a reply that is unfinished goes on", || async {
+                let now = self.unfinished().await;
+                (now != left).then_some(now)
+            })
+            .await;
+        }
+    }
+
+    /// Replies that are not terminal, and runs that are left, with how often they were begun.
+    async fn unfinished(&self) -> Vec<(Uuid, i32)> {
+        sqlx::query_as(
+            "select coalesce(r.message_id, m.id), coalesce(r.attempt, 0) from chat.replies r \
+             full join (select user_id, id from chat.messages \
+               where completed_at is null or status in ('PENDING', 'STREAMING')) m \
+             on (m.user_id, m.id) = (r.user_id, r.message_id) order by 1",
+        )
+        .fetch_all(&mut self.common.test.superuser().await)
+        .await
+        .expect("replies")
+    }
+
+    /// No process keeps a transaction, with whatever it has locked or reserved, longer than it takes.
+    async fn no_lock_is_left(&self) {
+        eventually("no transaction is left open", || async {
             let left: i64 = sqlx::query_scalar(
-                "select (select count(*) from chat.replies) + (select count(*) from chat.messages \
-                 where completed_at is null or status in ('PENDING', 'STREAMING'))",
+                "select (select count(*) from pg_stat_activity where pid <> pg_backend_pid() \
+                   and datname = current_database() and state like 'idle in transaction%' \
+                   and state_change < clock_timestamp() - interval '0.1 s') \
+                 + (select count(*) from pg_locks l join pg_database d on d.oid = l.database \
+                   where l.locktype = 'advisory' and d.datname = current_database())",
             )
             .fetch_one(&mut self.common.test.superuser().await)
             .await
@@ -306,11 +383,6 @@ impl World {
             (left == 0).then_some(())
         })
         .await;
-        self.tell("every reply is terminal".to_owned());
-        let subscribers = std::mem::take(&mut *self.subscribers.lock().expect("no panic"));
-        for subscriber in subscribers {
-            subscriber.end().await;
-        }
     }
 
     /// Nothing of it runs any more.

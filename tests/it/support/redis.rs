@@ -133,13 +133,19 @@ impl RedisServer {
         self.signal(Signal::SIGCONT);
     }
 
-    /// `kill -9`.
+    /// `kill -9`, if it runs.
     pub async fn kill(&mut self) {
+        if self.child.try_wait().expect("its state").is_some() {
+            return;
+        }
         self.child.kill().await.expect("it is killed");
     }
 
-    /// After it was killed, on the same port.
+    /// On the same port, unless it runs.
     pub async fn restart(&mut self) {
+        if self.child.try_wait().expect("its state").is_none() {
+            return;
+        }
         self.child = spawn(&self.program, &self.arguments, &self.folder);
         self.listens().await;
     }

@@ -30,6 +30,8 @@ pub struct Common {
     /// What programs do, if it is installed.
     pub redis: Mutex<Option<RedisServer>>,
     pub lost_notices: u8,
+    /// How many replies a process may write at once, and a user have written; `None`: as usual.
+    pub places: Option<(u32, u32)>,
     pub is_faultless: bool,
 }
 
@@ -92,6 +94,13 @@ impl Process {
         }
         // As the kernel closes its connections.
         self.cable.cut();
+    }
+
+    /// Waits until it writes no reply. Of a program, what it has stored says so.
+    pub async fn drained(&self) {
+        if let Kind::Thread(thread) = &self.kind {
+            thread.drained().await;
+        }
     }
 
     /// Waits until it is gone, after it was killed.

@@ -33,6 +33,11 @@ impl Running {
         let mut program = program(test, provider)
             .variable("LOQUAT_DATABASE_STATEMENT_CACHE", "false")
             .variable("LOQUAT_SHUTDOWN_GRACE_SECONDS", "1");
+        if let Some((most, most_per_user)) = common.places {
+            program = program
+                .variable("LOQUAT_MAX_RUNS", &most.to_string())
+                .variable("LOQUAT_MAX_RUNS_PER_USER", &most_per_user.to_string());
+        }
         if let Some(redis) = &*common.redis.lock().await {
             program = program.variable("REDIS_URL", &redis.url());
         }

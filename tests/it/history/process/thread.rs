@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use loquat::{
     accounts::Accounts,
     chat::{Chat, Timing},
-    config::{ChatSettings, TitleSettings},
+    config::{ChatSettings, RunSettings, TitleSettings},
     graphql::{Schema, schema, session_data},
     lifecycle::Lifecycle,
 };
@@ -58,6 +58,11 @@ impl Thread {
         let member = common.memory.join();
         let broker = Arc::new(Lossy::new(member, common.lost_notices, seed));
         let timing = if common.is_faultless { PATIENT } else { TIMING };
+        let runs = common.places.map(|(most, most_per_user)| RunSettings {
+            most,
+            most_per_user,
+        });
+        let runs = runs.unwrap_or_default();
         let author = Arc::clone(&common.author);
         let (alive, end) = oneshot::channel::<()>();
         let (started, start) = oneshot::channel();
@@ -70,6 +75,7 @@ impl Thread {
             runtime.block_on(async move {
                 let settings = ChatSettings {
                     titles: TitleSettings::TheModel,
+                    runs,
                     ..ChatSettings::default()
                 };
                 let replica = Replica::told_by(&test, own_broker, timing, settings).await;
@@ -165,6 +171,11 @@ impl Thread {
         self.lifecycle.begin_hard_stop();
         drop(tokio::time::timeout(5 * GRACE, self.lifecycle.finished()).await);
         self.kill();
+    }
+
+    /// Waits until it writes no reply.
+    pub async fn drained(&self) {
+        self.chat.drained().await;
     }
 
     /// SIGSTOP: nothing of it runs, whatever it waits for.
