@@ -80,6 +80,10 @@ impl Chat {
         if self.lifecycle.is_draining() {
             return Err(ChatError::Draining);
         }
+        if input.message.is_some() {
+            // Before the list, which the new conversation locks.
+            tx.lock_places().await?;
+        }
         let mut conversation = tx
             .insert_conversation(&NewConversation {
                 id: ConversationId::new(),

@@ -47,13 +47,10 @@ pub enum Outcome {
 }
 
 impl ViewerTx {
-    /// Stores the run of a pending reply. It is carried out at once only if its user's older runs
-    /// that could be have a place, too. The conversation is locked before, and touched afterwards:
-    /// in between comes the lock on the user's places, which lasts as long as the transaction.
-    pub async fn insert_run(&mut self, run: NewRun) -> Result<StoredRun, DbError> {
-        let claims =
-            serde_json::to_string(self.viewer.claims()).expect("three strings always become JSON");
-        // A statement of its own: what is counted afterwards must be newer than the lock.
+    /// Locks the user's places until the end of the transaction. That comes after the lock on a
+    /// conversation and before the one on the list of them, everywhere: otherwise two transactions
+    /// of one user could wait for each other.
+    pub async fn lock_places(&mut self) -> Result<(), DbError> {
         sqlx::query(concat!(
             "select pg_advisory_xact_lock(",
             places_lock!("user_id"),
@@ -63,6 +60,16 @@ impl ViewerTx {
         .execute(&mut *self.tx)
         .await
         .map_err(during("lock a user's places"))?;
+        Ok(())
+    }
+
+    /// Stores the run of a pending reply. It is carried out at once only if its user's older runs
+    /// that could be have a place, too. The conversation is locked before, and touched afterwards.
+    pub async fn insert_run(&mut self, run: NewRun) -> Result<StoredRun, DbError> {
+        let claims =
+            serde_json::to_string(self.viewer.claims()).expect("three strings always become JSON");
+        // A statement of its own: what is counted afterwards must be newer than the lock.
+        self.lock_places().await?;
         let stored: Option<(bool, i64, i32)> = sqlx::query_as(concat!(
             "with places as (\
                select count(*) as unfinished, \

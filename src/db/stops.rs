@@ -47,11 +47,15 @@ impl ViewerTx {
             .collect()
     }
 
-    /// Asks whoever writes these replies to end them.
+    /// Asks whoever writes these replies to end them. They are locked in the order in which those
+    /// lock them who hold their conversation.
     pub async fn request_stops(&mut self, replies: &[MessageId]) -> Result<(), DbError> {
         sqlx::query(
-            "update chat.replies set stop_requested_at = coalesce(stop_requested_at, clock_timestamp()) \
-             where user_id = $1 and message_id = any($2)",
+            "with asked as (\
+               select user_id, message_id from chat.replies \
+               where user_id = $1 and message_id = any($2) order by position for update) \
+             update chat.replies r set stop_requested_at = coalesce(stop_requested_at, clock_timestamp()) \
+             from asked where r.user_id = asked.user_id and r.message_id = asked.message_id",
         )
         .bind(self.viewer.user_id().uuid())
         .bind(uuids(replies))

@@ -2,7 +2,8 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use loquat::chat::Timing;
+use loquat::chat::{StartChat, Timing};
+use sqlx::Connection;
 
 use super::{room, runs};
 use crate::support::{QUICK, Replica, TestDatabase, eventually, sql};
@@ -136,4 +137,50 @@ async fn runs_by_index(test: &TestDatabase) -> (i64, i64) {
     .fetch_one(&mut connection)
     .await
     .expect("counts")
+}
+
+#[tokio::test]
+async fn a_chat_that_starts_and_a_message_elsewhere_never_wait_for_each_other() {
+    let test = TestDatabase::create().await;
+    let (starter, sender) = (Replica::start(&test).await, Replica::start(&test).await);
+    let viewer = sender.viewer("alice").await;
+    let conversation = sender.conversation(&viewer).await;
+    // Whoever comes first to what both of them need stands first in the row when it is free.
+    let mut holder = test.superuser().await;
+    let mut list = holder.begin().await.expect("a transaction");
+    sqlx::query("select from chat.list_revisions for update")
+        .execute(&mut *list)
+        .await
+        .expect("the list is locked");
+    let first = StartChat {
+        message: Some("new".to_owned()),
+        ..StartChat::default()
+    };
+    let meanwhile = async {
+        waiting(&test, 1).await;
+        let sent = sender.send(&viewer, conversation, "old");
+        let free = async {
+            waiting(&test, 2).await;
+            list.commit().await.expect("a commit");
+        };
+        tokio::join!(sent, free).0
+    };
+    let (started, sent) = tokio::join!(starter.chat.start_chat(&viewer, first), meanwhile);
+    started.expect("a chat starts");
+    sent.expect("sent");
+}
+
+/// Until so many statements wait for a lock.
+async fn waiting(test: &TestDatabase, count: i64) {
+    eventually("statements wait", || async {
+        let waiting: i64 = sqlx::query_scalar(
+            "select count(*) from pg_stat_activity \
+             where datname = current_database() and wait_event_type = 'Lock'",
+        )
+        .fetch_one(&mut test.superuser().await)
+        .await
+        .expect("activity");
+        (waiting == count).then_some(())
+    })
+    .await;
 }
