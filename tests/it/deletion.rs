@@ -270,15 +270,13 @@ async fn what_the_user_stores_during_the_deletion_goes_too() {
                 )
                 .await;
             drop(sent);
-            if let Err(error) = started {
-                let ChatError::Database(error) = error else {
-                    panic!("{error:?}");
-                };
-                if matches!(error, DbError::UserGone { .. }) {
-                    return;
-                }
+            match started {
+                // Nobody answers, so they may come to that before the user is gone.
+                Ok(_) | Err(ChatError::TooManyReplies(_)) => {}
+                Err(ChatError::Database(DbError::UserGone { .. })) => return,
                 // A deadlock that PostgreSQL resolved is tried again by its client.
-                assert!(error.is_unavailable(), "{error:?}");
+                Err(ChatError::Database(error)) if error.is_unavailable() => {}
+                Err(error) => panic!("{error:?}"),
             }
         }
     }));

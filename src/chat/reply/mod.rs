@@ -311,3 +311,21 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clocks_leave_time_for_what_is_promised() {
+        let timing = Timing::default();
+        assert!(timing.patience < Duration::from_secs(1), "a stop");
+        assert!(timing.tick < timing.patience, "an owner hears of it before");
+        assert!(timing.renewal + timing.tick < timing.lease);
+        assert!(
+            timing.lease + timing.recovery < Duration::from_secs(10),
+            "a crash"
+        );
+        assert!(timing.progress < Duration::from_secs(2), "a lost notice");
+    }
+}

@@ -18,6 +18,7 @@ use crate::{
     support::{
         QUICK, Replica, TestDatabase, eventually,
         redis::{Make, RedisCluster, RedisServer, redis_broker},
+        soon,
     },
 };
 
@@ -165,23 +166,27 @@ async fn a_redis_that_hangs_delays_nobody() {
     let each = begun.elapsed() / 20_000;
     assert!(each < Duration::from_millis(1), "{each:?} a notice");
 
-    let begun = Instant::now();
-    let sent = one.send(&viewer, conversation, "hi").await.expect("sent");
-    let writing = one.desk.next().await;
-    writing.say("at once");
-    eventually("the tick has written it down", || async {
-        let stored = one.message(&viewer, sent.reply.id).await?;
-        (stored.content == "at once").then_some(())
-    })
+    // Shorter than any time limit that Redis is given.
+    soon(
+        "a reply is written",
+        Duration::from_millis(1500),
+        async || {
+            let begun = Instant::now();
+            let sent = one.send(&viewer, conversation, "hi").await.expect("sent");
+            let writing = one.desk.next().await;
+            writing.say("at once");
+            eventually("the tick has written it down", || async {
+                let stored = one.message(&viewer, sent.reply.id).await?;
+                (stored.content == "at once").then_some(())
+            })
+            .await;
+            writing.finish();
+            let mut reader = one.follow(&viewer, sent.reply.id).await;
+            assert_eq!(reader.finished().await.content, "at once");
+            begun.elapsed()
+        },
+    )
     .await;
-    writing.finish();
-    let mut reader = one.follow(&viewer, sent.reply.id).await;
-    assert_eq!(reader.finished().await.content, "at once");
-    let all = begun.elapsed();
-    assert!(
-        all < Duration::from_millis(1500),
-        "no time limit was waited for: {all:?}"
-    );
 
     pair.are_apart().await;
     pair.server.resume();

@@ -71,7 +71,8 @@ async fn a_thousand_followers_of_different_conversations_cost_one_question_at_a_
             (now >= checks + 5).then_some(now - checks)
         })
         .await;
-        let most = began.elapsed().as_millis() / PACE.as_millis() + 1;
+        // Twice as many as there should be: one that was held up comes close before the next.
+        let most = 2 * (began.elapsed().as_millis() / PACE.as_millis() + 1);
         assert!(asked.unsigned_abs() <= most as u64, "{asked} in {most}");
         (counts(&test).await.1 == reads).then_some(())
     })

@@ -5,7 +5,7 @@ use std::{
         Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use loquat::{
@@ -17,9 +17,12 @@ use loquat::{
 use serde_json::json;
 
 use super::{Overview, Window, pair, quiet, replica};
-use crate::support::{Api, Replica, SqlGate, TestDatabase, eventually, sql};
+use crate::support::{Api, Replica, SqlGate, TestDatabase, eventually, soon, sql};
 
 const GATE: i64 = 42;
+
+/// How soon whatever a broker loses is found.
+const HEALED: Duration = Duration::from_secs(2);
 
 /// Tells nobody anything any more, from some moment on.
 struct Muted {
@@ -67,30 +70,36 @@ async fn the_last_notice_is_lost_and_healed_within_two_seconds() {
     window.until_right().await;
     list.until_right().await;
     let send = "mutation($id: ID!) { sendMessage(input: { conversationId: $id, content: \"hi\" }) { reply { id } } }";
-    api.data(&viewer, send, json!({ "id": id })).await;
-    let writing = here.desk.next().await;
-    writing.say("before");
-    window.until_text("before").await;
+    soon("the end of a reply is found", HEALED, async || {
+        is_mute.store(false, Ordering::SeqCst);
+        api.data(&viewer, send, json!({ "id": id })).await;
+        let writing = here.desk.next().await;
+        writing.say("before");
+        window.until_text("before").await;
+        is_mute.store(true, Ordering::SeqCst);
+        writing.say(" and after");
+        writing.finish();
+        quiet(&here, &viewer, &id).await;
+        let ended = Instant::now();
+        window.until_right().await;
+        list.until_right().await;
+        ended.elapsed()
+    })
+    .await;
 
-    is_mute.store(true, Ordering::SeqCst);
-    writing.say(" and after");
-    writing.finish();
-    quiet(&here, &viewer, &id).await;
-    let ended = Instant::now();
-    window.until_right().await;
-    list.until_right().await;
-    assert!(ended.elapsed().as_millis() < 2000, "{:?}", ended.elapsed());
-
-    let rename = "mutation($id: ID!) { updateConversation(input: { conversationId: $id, title: \"new\" }) { conversation { id } } }";
-    api.data(&viewer, rename, json!({ "id": id })).await;
-    let renamed = Instant::now();
-    window.until_right().await;
-    list.until_right().await;
-    assert!(
-        renamed.elapsed().as_millis() < 2000,
-        "{:?}",
+    let rename = "mutation($id: ID!, $title: String!) { updateConversation(input: { \
+        conversationId: $id, title: $title }) { conversation { id } } }";
+    let mut titles = 0;
+    soon("a title is found", HEALED, async || {
+        titles += 1;
+        let variables = json!({ "id": id, "title": format!("title {titles}") });
+        api.data(&viewer, rename, variables).await;
+        let renamed = Instant::now();
+        window.until_right().await;
+        list.until_right().await;
         renamed.elapsed()
-    );
+    })
+    .await;
 }
 
 #[tokio::test]
