@@ -79,15 +79,17 @@ pub enum Fate {
 impl SystemTx {
     /// Whose runs can be claimed, those with the oldest first, and whether this transaction has
     /// locked their places: of a user whose places somebody else has locked, nothing is known.
-    /// Looks at no more than `most` runs that wait and as many whose lease is over.
+    /// Looks at no more than `most` runs that wait and as many whose lease is over, and at none of
+    /// those users who are `passed_by`.
     pub async fn lock_waiting_users(
         &mut self,
         claims: &Claims,
         most: u32,
+        passed_by: &[UserId],
     ) -> Result<Vec<(UserId, bool)>, DbError> {
         // Users without a free place are known beforehand, so that the search passes their runs by.
         let rows: Vec<(Uuid, bool)> = sqlx::query_as(concat!(
-            "with full_users (ids) as (select array(\
+            "with full_users (ids) as (select $3::uuid[] || array(\
                select user_id from chat.replies where lease_expires_at >= statement_timestamp() \
                group by user_id having count(*) >= $1)), \
              found as (\
@@ -108,6 +110,7 @@ impl SystemTx {
         ))
         .bind(i64::from(claims.most_at_once))
         .bind(i64::from(most))
+        .bind(passed_by.iter().map(|user| user.uuid()).collect::<Vec<_>>())
         .fetch_all(&mut *self.tx)
         .await
         .map_err(during("look for runs that wait"))?;

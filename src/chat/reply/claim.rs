@@ -22,6 +22,9 @@ const BATCH: usize = 100;
 /// first ones.
 const LOOKED_AT: usize = 20;
 
+/// How often runs are looked for, each time past the users whose places somebody has locked.
+const LOOKS: usize = 5;
+
 /// How soon users are looked at again whose places somebody had locked.
 const CONTESTED: Duration = Duration::from_millis(20);
 
@@ -97,16 +100,27 @@ impl Engine {
         }
         let claims = self.claims();
         let mut tx = self.database.system_tx(SystemReason::Recovery).await?;
-        let found = tx
-            .lock_waiting_users(&claims, stored(free.max(LOOKED_AT)))
-            .await?;
-        let users: Vec<_> = found
-            .iter()
-            .filter_map(|(user_id, is_locked)| is_locked.then_some(*user_id))
-            .collect();
+        let (mut users, mut contested) = (Vec::new(), Vec::new());
+        // Somebody whose places are never free for a moment must not hide the runs of others.
+        for _ in 0..LOOKS {
+            let found = tx
+                .lock_waiting_users(&claims, stored(free.max(LOOKED_AT)), &contested)
+                .await?;
+            let is_all = found.is_empty();
+            for (user_id, is_locked) in found {
+                if is_locked {
+                    users.push(user_id);
+                } else {
+                    contested.push(user_id);
+                }
+            }
+            if is_all || !users.is_empty() {
+                break;
+            }
+        }
         if users.is_empty() {
             self.room.note(false);
-            return Ok(if found.is_empty() {
+            return Ok(if contested.is_empty() {
                 Look::Done
             } else {
                 Look::Contested
@@ -117,7 +131,7 @@ impl Engine {
         let lease_until = Instant::now() + claims.lease;
         let runs = tx.claim_runs(&claims, &users, stored(places.len())).await?;
         tx.commit().await?;
-        let look = if runs.is_empty() && users.len() < found.len() {
+        let look = if runs.is_empty() && !contested.is_empty() {
             Look::Contested
         } else if runs.is_empty() {
             Look::Done

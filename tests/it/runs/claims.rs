@@ -69,6 +69,36 @@ async fn processes_that_look_at_the_same_moment_write_no_reply_twice() {
     assert_eq!(asked().await, 0, "one run at the provider for each");
 }
 
+#[tokio::test]
+async fn a_user_whose_places_are_locked_hides_nobody_elses_runs() {
+    let test = TestDatabase::create().await;
+    let sender = Replica::with(&test, QUICK, room(0, 100)).await;
+    let (busy, other) = (sender.viewer("busy").await, sender.viewer("other").await);
+    // More than one look looks at, and older.
+    for (viewer, count) in [(&busy, 30), (&other, 1)] {
+        for _ in 0..count {
+            let conversation = sender.conversation(viewer).await;
+            let sent = sender.send(viewer, conversation, "hi").await;
+            sent.expect("sent");
+        }
+    }
+    // As whoever sends one message after another keeps them.
+    let mut holder = test.superuser().await;
+    sqlx::query("select pg_advisory_lock(hashtextextended($1::text, 7232405))")
+        .bind(busy.user_id().uuid())
+        .execute(&mut holder)
+        .await
+        .expect("the places are locked");
+    let replica = Replica::with(&test, QUICK, room(10, 100)).await;
+    replica.desk.next().await.finish();
+    eventually("the other's reply is done", || async {
+        (runs(&test).await == (30, 0)).then_some(())
+    })
+    .await;
+    drop(holder);
+    replica.desk.next().await;
+}
+
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// A hundred users with as many unfinished replies as anybody may have.
