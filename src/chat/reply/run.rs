@@ -153,8 +153,8 @@ impl Engine {
     /// The final transaction, tried until it succeeds or the lease runs out.
     async fn finish(&self, run: &Run, outcome: &Outcome, usage: Option<TokenUsage>) -> LogPhase {
         let text = run.log.text();
-        // Who stops an attempt that has not come to any text keeps that of the one before.
-        let keeps_earlier = text.is_empty() && *outcome == Outcome::Stopped;
+        // An attempt that ends before its first word keeps the text of the one before.
+        let keeps_earlier = text.is_empty() && !matches!(outcome, Outcome::Completed { .. });
         let text = (!keeps_earlier).then_some(text.as_str());
         let mut pause = interval(RETRY);
         pause.set_missed_tick_behavior(MissedTickBehavior::Delay);

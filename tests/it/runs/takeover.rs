@@ -86,6 +86,42 @@ async fn an_attempt_without_a_word_shows_none_of_the_one_before() {
 }
 
 #[tokio::test]
+async fn an_attempt_that_fails_without_a_word_keeps_the_text_of_the_one_before() {
+    let test = TestDatabase::create().await;
+    let memory = Memory::default();
+    let beside = async || Replica::beside(&test, &memory, QUICK, ChatSettings::default()).await;
+    let (replica, elsewhere) = (beside().await, beside().await);
+    elsewhere.lifecycle.begin_soft_stop();
+    let viewer = replica.viewer("alice").await;
+    let conversation = replica.conversation(&viewer).await;
+    let sent = replica
+        .send(&viewer, conversation, "hi")
+        .await
+        .expect("sent");
+    let mut readers = [
+        replica.follow(&viewer, sent.reply.id).await,
+        elsewhere.follow(&viewer, sent.reply.id).await,
+    ];
+    let first = replica.desk.next().await;
+    first.say("half 🍊");
+    for reader in &mut readers {
+        reader.until("half 🍊").await;
+    }
+    written_down(&test, 1, "half 🍊").await;
+    crash(&test).await;
+    let second = replica.desk.next().await;
+    first.hung_up().await;
+    second.fail(ReplyErrorCode::ProviderUnavailable, "Gone.");
+    for reader in &mut readers {
+        let ended = reader.finished().await;
+        assert_eq!(ended.status, MessageStatus::Failed);
+        assert_eq!(ended.content, "half 🍊");
+        let error = ended.error.expect("an error");
+        assert_eq!(error.code, ReplyErrorCode::ProviderUnavailable);
+    }
+}
+
+#[tokio::test]
 async fn the_third_loss_ends_a_reply_with_the_text_of_the_newest_attempt_that_has_any() {
     let test = TestDatabase::create().await;
     let replica = Replica::start(&test).await;
