@@ -66,7 +66,7 @@ pub fn tidy(answer: &str) -> Option<String> {
         .split(|c: char| c.is_whitespace() || c.is_control())
         .filter(|word| !word.is_empty())
         .collect();
-    let line = words.join(" ");
+    let line = words.join(" ").replace(is_directing, "");
     let mut title = line.as_str();
     loop {
         let bare = unlabelled(title.trim_matches(is_wrapping));
@@ -118,6 +118,11 @@ const fn is_wrapping(c: char) -> bool {
     )
 }
 
+/// What turns the direction of the text behind it, also of that which is no part of the title.
+const fn is_directing(c: char) -> bool {
+    matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Without "Title:" in front.
 fn unlabelled(title: &str) -> &str {
     const LABELS: [&str; 5] = ["title", "titel", "titre", "título", "titolo"];
@@ -165,6 +170,7 @@ mod tests {
             ("Loquats:\t what\0 are they?", "Loquats: what are they?"),
             ("「ビワの季節」。", "ビワの季節"),
             ("Rust: an introduction", "Rust: an introduction"),
+            ("\u{2067}\"\u{202E}Loquats\"", "Loquats"),
         ] {
             assert_eq!(tidy(answer).as_deref(), Some(title), "{answer:?}");
         }
