@@ -3,10 +3,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, Weak},
 };
 
-use super::{Broker, Notice, Receiver, Topic};
+use super::{Broker, Notice, Receiver, Topic, lock};
 use crate::model::UserId;
 
 /// Those who tell each other.
@@ -88,11 +88,6 @@ impl Broker for Member {
             }
         }
     }
-}
-
-/// A panic elsewhere leaves these maps whole: each is changed by one call.
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

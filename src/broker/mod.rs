@@ -8,7 +8,7 @@
 mod memory;
 mod redis;
 
-use std::sync::Weak;
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 pub use memory::{Member, Memory};
 pub use redis::{NodeError, Redis, examine};
@@ -90,4 +90,9 @@ impl Notice {
             }
         }
     }
+}
+
+/// A panic elsewhere leaves what is behind these locks whole: each change is one call.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -33,6 +33,19 @@ pub async fn claim(
     }
 }
 
+/// What the call with this key has made, to be found by the next one.
+pub async fn complete(
+    tx: &mut ViewerTx,
+    operation: Operation,
+    key: Option<&str>,
+    made: KeyResult,
+) -> Result<(), ChatError> {
+    if let Some(key) = key {
+        tx.complete_key(operation, key, &made).await?;
+    }
+    Ok(())
+}
+
 /// One of the messages that a call made; `None` where it made none, or it is gone.
 pub async fn message_of(
     tx: &mut ViewerTx,

@@ -18,7 +18,7 @@ mod start;
 mod stop;
 mod versions;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use error::ChatError;
 pub use events::{ConversationEvent, ListEvent};
@@ -111,4 +111,9 @@ impl Chat {
             .await
             .unwrap_or(Err(ChatError::Panicked))
     }
+}
+
+/// A panic elsewhere leaves what is behind these locks whole: each change is one call.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,9 +3,9 @@ use uuid::Uuid;
 
 use super::{
     Chat, ChatError,
-    idempotency::{claim, fingerprint, message_of},
+    idempotency::{claim, complete, fingerprint, message_of},
     input::{check_filled, check_key, check_optional, limits},
-    reply::Replies,
+    reply::{PreparedRun, Replies},
 };
 use crate::{
     db::{KeyResult, NewMessage, Operation, PathChange, UnfinishedReply, Viewer, ViewerTx},
@@ -166,15 +166,8 @@ impl Chat {
             .touch_conversation(conversation.id, PathChange::appended(&exchange.reply))
             .await?
             .ok_or(ChatError::NotFound("conversation"))?;
-        if let Some(key) = key {
-            let made = KeyResult {
-                conversation_id: conversation.id,
-                greeting_id: None,
-                user_message_id: Some(exchange.user_message.id),
-                reply_id: Some(exchange.reply.id),
-            };
-            tx.complete_key(Operation::SendMessage, key, &made).await?;
-        }
+        let made = exchange.made();
+        complete(&mut tx, Operation::SendMessage, key, made).await?;
         tx.commit().await?;
         stopped.announce();
         exchange.run.start();
@@ -209,8 +202,8 @@ impl Chat {
         }
     }
 
-    /// Stores a question at its place, which is the end of the active path, and the pending reply to it with its run. The conversation
-    /// is locked, and touched afterwards.
+    /// Stores a question at its place, which is the end of the active path, and the pending reply to
+    /// it with its run. The conversation is locked, and touched afterwards.
     #[expect(
         clippy::too_many_arguments,
         reason = "each is one column of what is stored"
@@ -265,5 +258,17 @@ pub(super) struct Exchange {
     pub user_message: Message,
     pub reply: Message,
     /// To be started after the commit.
-    pub run: super::reply::PreparedRun,
+    pub run: PreparedRun,
+}
+
+impl Exchange {
+    /// What its idempotency key stands for.
+    pub fn made(&self) -> KeyResult {
+        KeyResult {
+            conversation_id: self.reply.conversation_id,
+            greeting_id: None,
+            user_message_id: Some(self.user_message.id),
+            reply_id: Some(self.reply.id),
+        }
+    }
 }

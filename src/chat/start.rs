@@ -2,7 +2,7 @@ use serde::Serialize;
 
 use super::{
     Chat, ChatError,
-    idempotency::{claim, fingerprint, message_of},
+    idempotency::{claim, complete, fingerprint, message_of},
     input::{check_filled, check_key, check_optional, limits},
 };
 use crate::{
@@ -118,15 +118,13 @@ impl Chat {
                 .await?
                 .ok_or(ChatError::NotFound("conversation"))?;
         }
-        if let Some(key) = key {
-            let made = KeyResult {
-                conversation_id: conversation.id,
-                greeting_id: greeting.as_ref().map(|greeting| greeting.id),
-                user_message_id: exchange.as_ref().map(|exchange| exchange.user_message.id),
-                reply_id: exchange.as_ref().map(|exchange| exchange.reply.id),
-            };
-            tx.complete_key(Operation::StartChat, key, &made).await?;
-        }
+        let made = KeyResult {
+            conversation_id: conversation.id,
+            greeting_id: greeting.as_ref().map(|greeting| greeting.id),
+            user_message_id: exchange.as_ref().map(|exchange| exchange.user_message.id),
+            reply_id: exchange.as_ref().map(|exchange| exchange.reply.id),
+        };
+        complete(&mut tx, Operation::StartChat, key, made).await?;
         tx.commit().await?;
         let (user_message, reply) = match exchange {
             Some(exchange) => {

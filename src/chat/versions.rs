@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     Chat, ChatError, Sent,
-    idempotency::{claim, fingerprint, message_of},
+    idempotency::{claim, complete, fingerprint, message_of},
     input::{check_filled, check_key, check_optional, limits},
 };
 use crate::{
@@ -166,15 +166,8 @@ impl Chat {
             )
             .await?
             .ok_or(ChatError::NotFound("message"))?;
-        if let Some(key) = key {
-            let made = KeyResult {
-                conversation_id: conversation.id,
-                greeting_id: None,
-                user_message_id: Some(exchange.user_message.id),
-                reply_id: Some(exchange.reply.id),
-            };
-            tx.complete_key(Operation::EditMessage, key, &made).await?;
-        }
+        let made = exchange.made();
+        complete(&mut tx, Operation::EditMessage, key, made).await?;
         tx.commit().await?;
         exchange.run.start();
         Ok(Sent {
@@ -237,16 +230,13 @@ impl Chat {
             .touch_conversation(conversation.id, PathChange::rewritten(Some(&reply)))
             .await?
             .ok_or(ChatError::NotFound("message"))?;
-        if let Some(key) = key {
-            let made = KeyResult {
-                conversation_id: conversation.id,
-                greeting_id: None,
-                user_message_id: None,
-                reply_id: Some(reply.id),
-            };
-            tx.complete_key(Operation::RegenerateReply, key, &made)
-                .await?;
-        }
+        let made = KeyResult {
+            conversation_id: conversation.id,
+            greeting_id: None,
+            user_message_id: None,
+            reply_id: Some(reply.id),
+        };
+        complete(&mut tx, Operation::RegenerateReply, key, made).await?;
         tx.commit().await?;
         run.start();
         Ok(Regenerated {

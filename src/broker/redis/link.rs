@@ -15,8 +15,12 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{Shared, error::NodeError, lock, outbox::Outbox, seal::Channel, topology::Access};
-use crate::{broker::Notice, config::RedisNode, model::UserId};
+use super::{Shared, error::NodeError, outbox::Outbox, seal::Channel, topology::Access};
+use crate::{
+    broker::{Notice, lock},
+    config::RedisNode,
+    model::UserId,
+};
 
 /// How often a link asks whether the node is there: one that vanished without a word is found so.
 const HEARTBEAT: Duration = Duration::from_secs(5);

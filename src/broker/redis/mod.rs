@@ -14,7 +14,7 @@ mod supervisor;
 mod topology;
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
+    Arc, Mutex, PoisonError, RwLock, Weak,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
@@ -28,7 +28,7 @@ use self::{
     supervisor::{Routes, Supervisor},
     topology::{Access, Stretch},
 };
-use super::{Broker, Notice, Receiver, Topic};
+use super::{Broker, Notice, Receiver, Topic, lock};
 use crate::{config::RedisSettings, lifecycle::Lifecycle, model::UserId};
 
 pub use error::NodeError;
@@ -217,9 +217,4 @@ impl Shared {
     fn take_lost(&self) -> u64 {
         self.lost.swap(0, Ordering::Relaxed)
     }
-}
-
-/// A panic elsewhere leaves what is behind these locks whole: each change is one call.
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -19,10 +19,9 @@ use super::{
     Shared,
     error::NodeError,
     link::{Change, Link, Post},
-    lock,
     topology::{Access, Stretch},
 };
-use crate::{config::RedisNode, lifecycle::Lifecycle};
+use crate::{broker::lock, config::RedisNode, lifecycle::Lifecycle};
 
 /// How long to wait before the nodes are asked again, at least and at most. In between it doubles,
 /// with jitter, so that many processes do not come back at once.

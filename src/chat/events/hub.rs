@@ -7,7 +7,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -18,6 +18,7 @@ use tokio::{
 
 use crate::{
     broker::Broker,
+    chat::lock,
     db::{Database, DbError, Subject, SystemReason},
     lifecycle::Lifecycle,
     model::{ConversationId, UserId},
@@ -196,9 +197,4 @@ impl Drop for Hints {
         self.hint = watch::channel(Hint::default()).1;
         self.hub.unfollow(self.subject);
     }
-}
-
-/// A panic elsewhere leaves the map whole: it is changed by one call.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,14 +3,14 @@
 //! Invariant: instructions and the message to be answered are never left out. What is left out is
 //! the oldest, in whole exchanges, so that no answer stands there without its question.
 
-mod room;
+mod window;
 
 use crate::{
     llm::{AROUND_A_TURN, BEFORE_THE_ANSWER, Prompt, Turn, TurnRole},
     model::{Message, MessageRole},
 };
 
-pub use room::Room;
+pub use window::Window;
 
 /// What a reply may be shown.
 #[derive(Debug)]
@@ -28,24 +28,24 @@ pub struct TooLong;
 
 impl Material {
     /// Whether [`Material::assemble`] has to count, which takes its time.
-    pub fn needs_counting(&self, room: Room) -> bool {
-        self.at_most() > room.for_turns()
+    pub fn needs_counting(&self, window: Window) -> bool {
+        self.at_most() > window.for_turns()
     }
 
     /// The prompt. A message without text (a reply that failed before its first word) is left out.
-    pub fn assemble(&self, room: Room) -> Result<Prompt, TooLong> {
+    pub fn assemble(&self, window: Window) -> Result<Prompt, TooLong> {
         let system = self.system();
         let exchanges = self.exchanges();
         let mut first = 0;
         let mut size = self.at_most();
-        if self.needs_counting(room) {
-            (first, size) = fit(&system, &exchanges, room)?;
+        if self.needs_counting(window) {
+            (first, size) = fit(&system, &exchanges, window)?;
         }
         let messages = exchanges[first..].concat();
         Ok(Prompt {
             model: self.model.clone(),
             turns: turns(system, &messages).into(),
-            max_tokens: room.max_tokens(size),
+            max_tokens: window.max_tokens(size),
         })
     }
 
@@ -89,12 +89,12 @@ impl Material {
 fn fit<'m>(
     system: &str,
     exchanges: &[Vec<&'m Message>],
-    room: Room,
+    window: Window,
 ) -> Result<(usize, usize), TooLong> {
     let count = |texts: &[&str], most: usize| {
         texts.iter().try_fold(0, |sum, text| {
             let around = sum + AROUND_A_TURN;
-            let counted = room
+            let counted = window
                 .tokenizer
                 .count_up_to(text, most.checked_sub(around)?)?;
             Some(around + counted)
@@ -107,11 +107,11 @@ fn fit<'m>(
         return Ok((0, 0));
     };
     let needed = [&[system], &*texts(last)].concat();
-    let most = room.at_most().saturating_sub(BEFORE_THE_ANSWER);
+    let most = window.at_most().saturating_sub(BEFORE_THE_ANSWER);
     let mut size = BEFORE_THE_ANSWER + count(&needed, most).ok_or(TooLong)?;
     let mut first = earlier.len();
     for exchange in earlier.iter().rev() {
-        let left = room.for_turns().saturating_sub(size);
+        let left = window.for_turns().saturating_sub(size);
         match count(&texts(exchange), left) {
             Some(counted) => size += counted,
             None => break,
@@ -193,7 +193,7 @@ mod tests {
         }
     }
 
-    fn room(context: u32) -> Room {
+    fn window(context: u32) -> Window {
         let settings = ChatSettings {
             context: ContextSettings {
                 every: Some(context),
@@ -201,7 +201,7 @@ mod tests {
             },
             ..ChatSettings::default()
         };
-        Room::of("gpt-4", &settings)
+        Window::of("gpt-4", &settings)
     }
 
     fn shown(prompt: &Prompt) -> Vec<(TurnRole, &str)> {
@@ -215,7 +215,7 @@ mod tests {
         material
             .instructions
             .extend(["  ".to_owned(), "be brief".to_owned()]);
-        let prompt = material.assemble(room(8_000)).unwrap();
+        let prompt = material.assemble(window(8_000)).unwrap();
         assert_eq!(
             shown(&prompt),
             [
@@ -239,16 +239,16 @@ mod tests {
             (300, "third"),
             (150, "last"),
         ] {
-            let prompt = material.assemble(room(context)).unwrap();
+            let prompt = material.assemble(window(context)).unwrap();
             let shown = shown(&prompt);
             assert_eq!(shown[0], (TurnRole::System, "be kind"));
             assert_eq!(shown[1], (TurnRole::User, first), "{context}");
             assert_eq!(shown.last(), Some(&(TurnRole::User, "last")));
-            let size = room(context).tokenizer.count_prompt(&prompt.turns);
-            assert!(size <= room(context).for_turns(), "{size} of {context}");
+            let size = window(context).tokenizer.count_prompt(&prompt.turns);
+            assert!(size <= window(context).for_turns(), "{size} of {context}");
         }
-        assert!(material.assemble(room(20)).is_ok());
-        assert_eq!(material.assemble(room(10)).unwrap_err(), TooLong);
+        assert!(material.assemble(window(20)).is_ok());
+        assert_eq!(material.assemble(window(10)).unwrap_err(), TooLong);
     }
 
     #[test]
@@ -259,7 +259,7 @@ mod tests {
             .path
             .insert(0, message(MessageRole::Assistant, "Hello!"));
         let roles = |material: &Material, context| {
-            let prompt = material.assemble(room(context)).unwrap();
+            let prompt = material.assemble(window(context)).unwrap();
             shown(&prompt)[0].1.to_owned()
         };
         assert_eq!(roles(&greeted, 8_000), "Hello!");
@@ -277,14 +277,14 @@ mod tests {
     fn what_a_failed_question_holds_is_left_out_before_the_last_one() {
         let long = "word ".repeat(1_000);
         let material = material("", &[&long, "", "last"]);
-        let prompt = material.assemble(room(1_000)).unwrap();
+        let prompt = material.assemble(window(1_000)).unwrap();
         assert_eq!(shown(&prompt), [(TurnRole::User, "last")]);
     }
 
     #[test]
     fn a_short_conversation_is_not_counted() {
         let material = material("be kind", &["hi"]);
-        assert!(!material.needs_counting(room(8_000)));
-        assert!(material.needs_counting(room(20)));
+        assert!(!material.needs_counting(window(8_000)));
+        assert!(material.needs_counting(window(20)));
     }
 }

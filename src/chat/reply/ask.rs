@@ -7,11 +7,14 @@ use tokio::task::spawn_blocking;
 
 use super::{
     Engine,
-    registry::{Run, lock},
+    registry::Run,
     run::{Stop, failed},
 };
 use crate::{
-    chat::prompt::{Material, Room, TooLong},
+    chat::{
+        lock,
+        prompt::{Material, TooLong, Window},
+    },
     db::Outcome,
     llm::{CONTEXT_TOO_LONG, FinishReason, Prompt, ProviderError, ReplyEvent, Tokenizer},
     model::{ReplyErrorCode, TokenUsage},
@@ -42,11 +45,11 @@ impl Asked {
 impl Engine {
     /// A model that refuses the prompt as too long is asked once more, with less.
     pub(super) async fn ask(&self, run: &Run, material: Material, asked: &Asked) -> Stop {
-        let mut room = Room::of(&material.model, &self.settings);
+        let mut window = Window::of(&material.model, &self.settings);
         let mut material = Some(Arc::new(material));
         let mut sent_before = None;
         while let Some(shown) = material.clone() {
-            let prompt = match assemble(shown, room).await {
+            let prompt = match assemble(shown, window).await {
                 Ok(prompt) if sent_before == Some(prompt.turns.len()) => break,
                 Ok(prompt) => prompt,
                 Err(TooLong) => break,
@@ -68,8 +71,8 @@ impl Engine {
                 return Stop::Ended(failed(error.code, error.message));
             }
             sent_before = Some(prompt.turns.len());
-            let sent = count(room.tokenizer, prompt, String::new()).await;
-            room = room.after_refusal(sent.map_or(0, |(prompt, _)| prompt), error.context);
+            let sent = count(window.tokenizer, prompt, String::new()).await;
+            window = window.after_refusal(sent.map_or(0, |(prompt, _)| prompt), error.context);
         }
         Stop::Ended(failed(ReplyErrorCode::ContextTooLong, CONTEXT_TOO_LONG))
     }
@@ -154,11 +157,11 @@ fn beginning(text: &str, most: usize) -> &str {
 }
 
 /// Counting takes its time: a second for what a slow machine is shown at most.
-async fn assemble(material: Arc<Material>, room: Room) -> Result<Prompt, TooLong> {
-    if !material.needs_counting(room) {
-        return material.assemble(room);
+async fn assemble(material: Arc<Material>, window: Window) -> Result<Prompt, TooLong> {
+    if !material.needs_counting(window) {
+        return material.assemble(window);
     }
-    spawn_blocking(move || material.assemble(room))
+    spawn_blocking(move || material.assemble(window))
         .await
         .expect("counting does not panic")
 }

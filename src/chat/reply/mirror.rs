@@ -18,10 +18,10 @@ use super::{
     Engine,
     assembly::Assembly,
     log::{Delta, LogPhase, LogReader, ReplyLog},
-    registry::lock,
 };
 use crate::{
     broker::ReplyDelta,
+    chat::lock,
     db::{DbError, ReplyProgress, RunKey, Viewer, WrittenReply},
     model::{ConversationId, MessageStatus, UserId},
 };

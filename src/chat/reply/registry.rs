@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     mem,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     broker::Notice,
+    chat::lock,
     db::{RunKey, Viewer},
     model::{ConversationId, Message, MessageId},
 };
@@ -232,9 +233,4 @@ impl Engine {
         self.lifecycle
             .spawn(Arc::clone(self).write_reply(run, place.taken()));
     }
-}
-
-/// A panic elsewhere leaves these maps whole: each is changed by one call.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

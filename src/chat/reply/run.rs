@@ -18,7 +18,7 @@ use super::{
     room::TakenPlace,
 };
 use crate::{
-    chat::prompt::{Material, Room},
+    chat::prompt::{Material, Window},
     db::{DbError, Outcome, PathChange},
     model::{ReplyError, ReplyErrorCode, TokenUsage},
 };
@@ -134,7 +134,7 @@ impl Engine {
             return Ok(None);
         };
         let own = tx.system_prompts(&[run.conversation_id]).await?.pop();
-        let most = Room::of(&model, &self.settings).bytes();
+        let most = Window::of(&model, &self.settings).bytes();
         let path = tx
             .path_before(run.conversation_id, run.position, most)
             .await?;

@@ -1,4 +1,4 @@
-//! How much of a model's context there is for a prompt.
+//! How much a model reads at once, and how much of that a prompt may have.
 
 use crate::{
     config::ChatSettings,
@@ -22,7 +22,7 @@ const ESTIMATED_WORTH: usize = 80;
 
 /// What a prompt may take up. All in tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
+pub struct Window {
     pub tokenizer: Tokenizer,
     context: usize,
     /// Whether somebody has said what the context is: the settings, the model's maker or its server.
@@ -31,7 +31,7 @@ pub struct Room {
     max_reply: Option<u32>,
 }
 
-impl Room {
+impl Window {
     pub fn of(model: &str, settings: &ChatSettings) -> Self {
         let context = &settings.context;
         let said = context.models.get(model).copied().or(context.every);
@@ -44,7 +44,7 @@ impl Room {
         }
     }
 
-    /// The room of a model that refused a prompt of so many tokens, and may have said why.
+    /// The window of a model that refused a prompt of so many tokens, and may have said why.
     pub fn after_refusal(self, sent: usize, said: Option<u32>) -> Self {
         let said = said.map(tokens).filter(|context| *context < sent);
         Self {
@@ -122,47 +122,47 @@ mod tests {
             ("gpt-4", 8_192, true),
             ("llama3.2", 128_000, false),
         ] {
-            let room = Room::of(model, &none);
+            let window = Window::of(model, &none);
             assert_eq!(
-                (room.context, room.is_known),
+                (window.context, window.is_known),
                 (context, is_known),
                 "{model}"
             );
         }
         let one = settings(Some(32_000), None);
-        assert_eq!(Room::of("gpt-4", &one).context, 32_000);
-        assert_eq!(Room::of("own", &one).context, 4_000);
+        assert_eq!(Window::of("gpt-4", &one).context, 32_000);
+        assert_eq!(Window::of("own", &one).context, 4_000);
     }
 
     #[test]
     fn room_is_kept_for_the_answer_and_for_what_an_estimate_misses() {
         let none = settings(None, None);
-        assert_eq!(Room::of("gpt-4", &none).for_turns(), 6_144);
-        assert_eq!(Room::of("gpt-4", &none).at_most(), 7_680);
-        assert_eq!(Room::of("gpt-4o", &none).for_turns(), 128_000 - 16_384);
-        assert_eq!(Room::of("own", &none).for_turns(), 2_400);
-        assert_eq!(Room::of("llama3.2", &none).at_most(), usize::MAX);
-        assert_eq!(Room::of("own", &none).max_tokens(10), None);
+        assert_eq!(Window::of("gpt-4", &none).for_turns(), 6_144);
+        assert_eq!(Window::of("gpt-4", &none).at_most(), 7_680);
+        assert_eq!(Window::of("gpt-4o", &none).for_turns(), 128_000 - 16_384);
+        assert_eq!(Window::of("own", &none).for_turns(), 2_400);
+        assert_eq!(Window::of("llama3.2", &none).at_most(), usize::MAX);
+        assert_eq!(Window::of("own", &none).max_tokens(10), None);
 
         let limited = settings(None, Some(1_000));
-        assert_eq!(Room::of("gpt-4", &limited).for_turns(), 7_192);
-        assert_eq!(Room::of("gpt-4", &limited).max_tokens(7_192), Some(1_000));
-        assert_eq!(Room::of("gpt-4", &limited).max_tokens(7_600), Some(592));
+        assert_eq!(Window::of("gpt-4", &limited).for_turns(), 7_192);
+        assert_eq!(Window::of("gpt-4", &limited).max_tokens(7_192), Some(1_000));
+        assert_eq!(Window::of("gpt-4", &limited).max_tokens(7_600), Some(592));
         // A limit that leaves no room for a question is not kept.
         let huge = settings(None, Some(1_000_000));
-        assert_eq!(Room::of("gpt-4", &huge).for_turns(), 4_096);
+        assert_eq!(Window::of("gpt-4", &huge).for_turns(), 4_096);
     }
 
     #[test]
     fn a_refusal_makes_the_room_smaller_by_what_it_says_or_by_half() {
-        let room = Room::of("llama3.2", &settings(None, None));
+        let window = Window::of("llama3.2", &settings(None, None));
         for (said, context) in [
             (None, 5_000),
             (Some(8_192), 8_192),
             (Some(10_000), 5_000),
             (Some(0), 0),
         ] {
-            let smaller = room.after_refusal(10_000, said);
+            let smaller = window.after_refusal(10_000, said);
             assert_eq!((smaller.context, smaller.is_known), (context, true));
             assert!(smaller.for_turns() <= context && smaller.at_most() <= context);
         }
