@@ -52,7 +52,7 @@ pub enum SystemReason {
     Tick,
     /// Runs that wait, or whose process is gone, are looked for.
     Recovery,
-    /// Subscribers follow replies that other processes write.
+    /// How far replies and conversations are that subscribers follow.
     Progress,
     /// What was refused or failed is noted in the audit log.
     Audit,
@@ -62,7 +62,7 @@ pub enum SystemReason {
     Deletion,
     /// The secrets that are the database's own are read at the start.
     Keys,
-    /// Idempotency keys whose time is over are deleted.
+    /// What is kept for a while after a deletion, and no longer, is forgotten.
     CleanUp,
     /// The health check asks whether the database answers.
     Health,

@@ -28,7 +28,7 @@ const LOOKS: usize = 5;
 /// How soon users are looked at again whose places somebody had locked.
 const CONTESTED: Duration = Duration::from_millis(20);
 
-/// How often idempotency keys are looked for whose time is over.
+/// How often that is looked for which is kept for a while after a deletion, and no longer.
 const CLEAN_UP: Duration = Duration::from_secs(60 * 60);
 
 /// What a look came to.
