@@ -70,6 +70,7 @@ impl Chat {
             snapshots: 0,
             unfinished: BTreeMap::new(),
             feed: None,
+            half_told: None,
             ended: None,
             overdue: None,
             reading: None,
@@ -130,6 +131,8 @@ struct Follower {
     unfinished: BTreeMap<i32, Unfinished>,
     /// The text of the first of them.
     feed: Option<(Unfinished, ReplyFeed)>,
+    /// The reply of which text was told last, unless its feed has told all of it.
+    half_told: Option<MessageId>,
     /// The reply whose end its feed told last, and its revision then: a read finds it again.
     ended: Option<(MessageId, i64)>,
     /// The reply whose text is being told has ended, and nothing else is told before the rest of
@@ -301,9 +304,21 @@ impl Follower {
         // A snapshot may have shown it unfinished that was put together before its end.
         let may_be_news = is_settling && message.role == MessageRole::Assistant;
         if self.end(message.position, message.id) || may_be_news {
+            self.tell_rest(&message);
             return Some(ConversationEvent::Finished(message));
         }
         Some(ConversationEvent::MessageChanged(message))
+    }
+
+    /// Before an end that its feed has not told: what was told of a text amounts to the whole of it.
+    fn tell_rest(&mut self, message: &Message) {
+        if message.active && self.half_told.take_if(|id| *id == message.id).is_some() {
+            self.ready.push_back(ConversationEvent::Delta {
+                message_id: message.id,
+                offset: 0,
+                text: message.content.clone(),
+            });
+        }
     }
 
     /// Whether the subscriber did not know yet that it has ended.
@@ -336,6 +351,7 @@ impl Follower {
         };
         match event {
             FeedEvent::Delta(Delta { offset, text }) => {
+                self.half_told = Some(reply.message_id);
                 self.ready.push_back(ConversationEvent::Delta {
                     message_id: reply.message_id,
                     offset,
@@ -353,6 +369,7 @@ impl Follower {
             FeedEvent::Ended(Ok(message)) => {
                 self.end(message.position, message.id);
                 self.overdue = None;
+                self.half_told = None;
                 self.ended = Some((message.id, message.revision));
                 self.ready.push_back(ConversationEvent::Finished(*message));
                 self.look().await?;

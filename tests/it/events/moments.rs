@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Overview, Window, pair, quiet};
-use crate::support::{Api, Replica, SqlGate, TestDatabase, sql};
+use crate::support::{Api, Replica, SqlGate, TestDatabase, sql, text};
 
 const GATE: i64 = 42;
 
@@ -43,6 +43,64 @@ async fn a_message_that_is_stored_while_a_snapshot_is_put_together_is_shown_once
         !window.told.contains(&"MessageAdded".to_owned()),
         "{:?}",
         window.told
+    );
+}
+
+#[tokio::test]
+async fn a_reply_that_ends_while_a_snapshot_is_put_together_is_told_whole() {
+    let test = TestDatabase::create().await;
+    let replica = Replica::start(&test).await;
+    let viewer = replica.viewer("alice").await;
+    let api = Api::of(&replica);
+    let id = api.start_chat(&viewer, "a title").await;
+    let send = "mutation($id: ID!) { sendMessage(input: { conversationId: $id, content: \"hi\", \
+        whenBusy: ENQUEUE }) { reply { id } } }";
+    let mut window = Window::open(&replica, &viewer, &id);
+    let sent = api.data(&viewer, send, json!({ "id": id })).await;
+    let reply = text(&sent["sendMessage"]["reply"]["id"]);
+    let writing = replica.desk.next().await;
+    writing.say("half");
+    while window.next().await["text"] != "half" {}
+    let before = window.told.len();
+
+    let mut gate = SqlGate::closed(&test, GATE).await;
+    let policy = format!(
+        "create policy gate on chat.conversations as restrictive for select to loquat_viewer using (case \
+           when current_query() like 'with page%' then {} else true end)",
+        SqlGate::passed(GATE)
+    );
+    sql(&test, &policy).await;
+    // More than are told one by one: a snapshot, in mid-reply.
+    for _ in 0..15 {
+        api.data(&viewer, send, json!({ "id": id })).await;
+    }
+    let meanwhile = async {
+        gate.waiting(1).await;
+        writing.say(" and half");
+        writing.finish();
+        // The next one in turn is asked for when this one has ended.
+        let next = replica.desk.next().await;
+        gate.open().await;
+        next
+    };
+    let told = async {
+        while !window.told[before..].contains(&"MessageFinished".to_owned()) {
+            window.next().await;
+        }
+    };
+    let _next = futures_util::join!(told, meanwhile);
+    assert_eq!(
+        window.live.content(&reply).as_deref(),
+        Some("half and half")
+    );
+    let told = &window.told[before..];
+    assert!(
+        told.contains(&"ConversationSnapshot".to_owned()),
+        "{told:?}"
+    );
+    assert!(
+        told.ends_with(&["MessageDelta".to_owned(), "MessageFinished".to_owned()]),
+        "{told:?}"
     );
 }
 

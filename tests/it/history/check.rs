@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::{act::until_answered, world::World};
+use super::{act::until_answered, witness, world::World};
 
 #[derive(Debug, FromRow)]
 struct Stored {
@@ -40,6 +40,8 @@ pub async fn promises(world: &World) -> String {
     .await
     .expect("messages");
     nothing_is_left(&mut connection).await;
+    let late = witness::testimony(&mut connection).await;
+    assert_eq!(late, Vec::<String>::new());
     trees_are_whole(&stored);
     replies_are_what_was_said(world, &stored);
     what_was_acknowledged_is_there_once(world, &stored).await;

@@ -15,6 +15,7 @@ mod plan;
 mod process;
 mod seen;
 mod subscribers;
+mod witness;
 mod world;
 
 use std::{env, ops::Range, sync::Arc};

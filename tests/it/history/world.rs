@@ -22,6 +22,7 @@ use super::{
     plan::{CHATS, Fault, PROCESSES, Plan, Step},
     process::{Common, Process, User},
     subscribers::Subscriber,
+    witness,
 };
 use crate::support::{
     TestDatabase, eventually,
@@ -94,6 +95,7 @@ impl World {
             users.insert(user, User { name: user, viewer });
         }
         database.close().await;
+        witness::call(&mut test.superuser().await).await;
         let redis = match place {
             Place::Threads => None,
             Place::Programs => RedisServer::start(Make::Redis).await,
@@ -296,13 +298,13 @@ impl World {
         self.processes.lock().expect("no panic")[index] = new;
     }
 
-    /// Waits until another process may have taken what this one held when it was paused.
+    /// Waits until another process has had the time to take what this one held when it was paused.
     async fn leases_over(&self, process: usize) {
         let over = self.paused.lock().expect("no panic").remove(&process);
         let Some(over) = over else { return };
         eventually("the leases are over", || async {
             let is_over: bool =
-                sqlx::query_scalar("select clock_timestamp() > $1::timestamptz + interval '0.1 s'")
+                sqlx::query_scalar("select clock_timestamp() > $1::timestamptz + interval '1 s'")
                     .bind(&over)
                     .fetch_one(&mut self.common.test.superuser().await)
                     .await
