@@ -73,8 +73,8 @@ pub enum FinishReason {
 }
 
 /// What a user reads whose message does not fit, whoever finds out.
-pub const CONTEXT_TOO_LONG: &str = "This conversation is too long for the model. Begin a new one, \
-    or choose a model that reads more.";
+pub const CONTEXT_TOO_LONG: &str = "This is more than the model can read. Shorten the message, \
+    begin a new conversation, or choose a model that reads more.";
 
 /// Why a reply could not be written, or not to its end.
 #[derive(Debug, thiserror::Error)]

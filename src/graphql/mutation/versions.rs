@@ -18,6 +18,7 @@ impl VersionMutation {
     /// Starts another reply to the same message. The reply before stays: the new one is a version
     /// beside it, and the active path ends with it. While a reply of the conversation is PENDING
     /// or STREAMING: CONFLICT with the reason REPLY_IN_PROGRESS and that reply's `messageId`.
+    /// LIMIT_EXCEEDED where the user has 100 unfinished replies.
     async fn regenerate_reply(
         &self,
         context: &Context<'_>,
@@ -29,7 +30,8 @@ impl VersionMutation {
     /// Says a message of the user's in other words, and starts the reply to it. The message before
     /// stays with all that followed it: the new one is a version beside it, and the active path
     /// ends with its reply. While a reply of the conversation is PENDING or STREAMING: CONFLICT
-    /// with the reason REPLY_IN_PROGRESS and that reply's `messageId`.
+    /// with the reason REPLY_IN_PROGRESS and that reply's `messageId`. LIMIT_EXCEEDED where the user
+    /// has 100 unfinished replies.
     async fn edit_message(
         &self,
         context: &Context<'_>,

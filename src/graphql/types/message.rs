@@ -184,7 +184,7 @@ pub enum ReplyErrorCode {
     ProviderRejected,
     /// The provider took too long.
     ProviderTimeout,
-    /// The conversation is longer than the model can read.
+    /// The message is longer than the model can read, though what was said before it was left out.
     ContextTooLong,
     /// The provider's content filter ended the reply.
     ContentFiltered,
