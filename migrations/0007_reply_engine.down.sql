@@ -15,7 +15,7 @@ revoke select (user_id, id, revision) on chat.conversations from loquat_system;
 drop policy system on chat.conversations;
 drop table chat.list_revisions, chat.deleted_conversations;
 
-drop index chat.replies_waiting, chat.replies_to_stop;
+drop index chat.replies_waiting, chat.replies_to_stop, chat.replies_by_process;
 update chat.replies set process_id = gen_random_uuid(), lease_expires_at = clock_timestamp()
   where process_id is null;
 alter table chat.replies

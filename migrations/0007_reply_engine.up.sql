@@ -69,6 +69,8 @@ alter table chat.replies
   add column losses int not null default 0,
   add column stop_requested_at timestamptz;
 create index replies_waiting on chat.replies (created_at, user_id, message_id) where process_id is null;
+-- What a process looks after at each tick, however many others wait or are held.
+create index replies_by_process on chat.replies (process_id) where process_id is not null;
 create index replies_to_stop on chat.replies (process_id) where stop_requested_at is not null;
 update chat.replies r set position = m.position from chat.messages m
   where m.user_id = r.user_id and m.id = r.message_id;

@@ -87,18 +87,24 @@ impl SystemTx {
         Ok(states)
     }
 
-    /// Extends the leases of runs that this transaction has locked, counted from now on the
-    /// database's clock.
-    pub async fn renew_leases(&mut self, runs: &[RunKey], lease: Duration) -> Result<(), DbError> {
+    /// Extends the leases of runs of a process that this transaction has locked, counted from now on
+    /// the database's clock.
+    pub async fn renew_leases(
+        &mut self,
+        process_id: ProcessId,
+        runs: &[RunKey],
+        lease: Duration,
+    ) -> Result<(), DbError> {
         let (users, messages) = columns_of(runs);
         sqlx::query(
             "update chat.replies r set lease_expires_at = clock_timestamp() + $3 * interval '1 millisecond' \
              from unnest($1::uuid[], $2::uuid[]) as asked (user_id, message_id) \
-             where r.user_id = asked.user_id and r.message_id = asked.message_id",
+             where r.user_id = asked.user_id and r.message_id = asked.message_id and r.process_id = $4",
         )
         .bind(users)
         .bind(messages)
         .bind(lease.as_millis() as f64)
+        .bind(process_id.uuid())
         .execute(&mut *self.tx)
         .await
         .map_err(during("renew leases"))?;
@@ -150,17 +156,22 @@ impl SystemTx {
         Ok(())
     }
 
-    /// Gives up runs whose rows this transaction has locked, for any process to go on with: whoever
-    /// held them can write nothing more.
-    pub async fn release_runs(&mut self, runs: &[RunKey]) -> Result<(), DbError> {
+    /// Gives up runs of a process whose rows this transaction has locked, for any process to go on
+    /// with: whoever held them can write nothing more.
+    pub async fn release_runs(
+        &mut self,
+        process_id: ProcessId,
+        runs: &[RunKey],
+    ) -> Result<(), DbError> {
         let (users, messages) = columns_of(runs);
         sqlx::query(
             "update chat.replies r set process_id = null, lease_expires_at = null, fence = fence + 1 \
              from unnest($1::uuid[], $2::uuid[]) as asked (user_id, message_id) \
-             where r.user_id = asked.user_id and r.message_id = asked.message_id",
+             where r.user_id = asked.user_id and r.message_id = asked.message_id and r.process_id = $3",
         )
         .bind(users)
         .bind(messages)
+        .bind(process_id.uuid())
         .execute(&mut *self.tx)
         .await
         .map_err(during("give runs up"))?;

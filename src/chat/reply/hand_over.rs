@@ -94,7 +94,7 @@ impl Engine {
         if !chunks.is_empty() {
             tx.write_chunks(&chunks).await?;
         }
-        tx.release_runs(&held).await?;
+        tx.release_runs(self.process_id, &held).await?;
         tx.commit().await?;
         for run in runs {
             if states.get(&run.key) != Some(&RunState::Busy) {

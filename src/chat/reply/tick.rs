@@ -99,7 +99,8 @@ impl Engine {
             tx.write_chunks(&chunks).await?;
         }
         if renew && !held.is_empty() {
-            tx.renew_leases(&held, self.timing.lease).await?;
+            tx.renew_leases(self.process_id, &held, self.timing.lease)
+                .await?;
         }
         tx.commit().await?;
         for entry in batch {

@@ -6,7 +6,7 @@ use loquat::chat::{StartChat, Timing};
 use sqlx::Connection;
 
 use super::{room, runs};
-use crate::support::{QUICK, Replica, TestDatabase, eventually, sql};
+use crate::support::{QUICK, Replica, TestDatabase, eventually, sql, within};
 
 #[tokio::test]
 async fn processes_that_look_at_the_same_moment_write_no_reply_twice() {
@@ -138,19 +138,76 @@ async fn ten_thousand_runs_that_wait_are_found_by_their_index() {
     begun.pop().expect("one").finish();
     begun.push(replica.desk.next().await);
     assert_eq!(replica.desk.unanswered().await, 0);
-    // What the looks of some seconds have done; the connections tell it now and then.
-    let (by_index, by_table) = eventually("the looks are counted", || async {
+    let by_index = scans(&test, "replies", 1_000).await;
+    assert_eq!(by_index.1, 0, "and {} by an index", by_index.0);
+}
+
+#[tokio::test]
+async fn ticks_and_ends_pass_ten_thousand_runs_that_wait_and_as_many_that_have_ended() {
+    let test = TestDatabase::create().await;
+    test.open().await.close().await;
+    sql(&test, CROWD).await;
+    // As many conversations of the same users are finished.
+    sql(
+        &test,
+        "insert into chat.conversations (user_id, id, created_at, updated_at, last_active_at) \
+           select user_id, gen_random_uuid(), now(), now(), now() from chat.conversations; \
+         insert into chat.messages (user_id, id, conversation_id, active, position, role, content, status, created_at, completed_at) \
+           select user_id, gen_random_uuid(), id, true, 1, 'ASSISTANT', 'done', 'COMPLETED', now(), now() \
+           from chat.conversations c where not exists (select from chat.replies r where r.conversation_id = c.id); \
+         update chat.conversations set path_length = 2",
+    )
+    .await;
+    sql(&test, "analyze; select pg_stat_reset()").await;
+    let timing = Timing {
+        lease: HOUR * 2,
+        ..QUICK
+    };
+    let replica = Replica::with(&test, timing, room(20, 1)).await;
+    let mut begun = Vec::new();
+    for _ in 0..20 {
+        begun.push(replica.desk.next().await);
+    }
+    for round in 1..=30 {
+        for writing in &begun {
+            writing.say("a word, ");
+        }
+        eventually("all of it is written down", || async {
+            let chunks: i64 = sqlx::query_scalar("select count(*) from chat.reply_chunks")
+                .fetch_one(&mut test.superuser().await)
+                .await
+                .expect("a count");
+            (chunks == 20 * round).then_some(())
+        })
+        .await;
+    }
+    for _ in 0..10 {
+        begun.pop().expect("one").finish();
+        begun.insert(0, replica.desk.next().await);
+    }
+    replica.lifecycle.begin_hard_stop();
+    within("the runs are let go", replica.lifecycle.finished()).await;
+    for table in ["replies", "messages", "conversations"] {
+        let (by_index, by_table) = scans(&test, table, 10).await;
+        assert_eq!(by_table, 0, "{table}, and {by_index} by an index");
+    }
+}
+
+/// How often a table was read by an index, at least so often, and as a whole; the connections tell
+/// it now and then.
+async fn scans(test: &TestDatabase, table: &str, least: i64) -> (i64, i64) {
+    eventually("the scans are counted", || async {
         let scans: (i64, i64) = sqlx::query_as(
             "select coalesce(idx_scan, 0), seq_scan from pg_stat_user_tables \
-             where relid = 'chat.replies'::regclass",
+             where relid = format('chat.%I', $1)::regclass",
         )
+        .bind(table)
         .fetch_one(&mut test.superuser().await)
         .await
         .expect("the statistics");
-        (scans.0 > 1_000).then_some(scans)
+        (scans.0 > least).then_some(scans)
     })
-    .await;
-    assert_eq!(by_table, 0, "and {by_index} by an index");
+    .await
 }
 
 /// What [`runs`] tells, without reading the table.
