@@ -7,11 +7,12 @@ alter table chat.server_keys no force row level security;
 alter table chat.usage no force row level security;
 
 revoke delete on chat.replies from loquat_system;
-revoke update (status, error_code, error_message, completed_at) on chat.messages from loquat_system;
+revoke update (content, status, error_code, error_message, revision, completed_at) on chat.messages from loquat_system;
 
 delete from chat.server_keys where name = 'broker';
 
-revoke select (user_id, id, revision) on chat.conversations from loquat_system;
+revoke select (user_id, id, revision), update (revision, list_revision, updated_at)
+  on chat.conversations from loquat_system;
 drop policy system on chat.conversations;
 drop table chat.list_revisions, chat.deleted_conversations;
 

@@ -92,19 +92,20 @@ create policy viewer on chat.list_revisions to loquat_viewer
   using (user_id = (select chat.viewer_id())) with check (user_id = (select chat.viewer_id()));
 create policy viewer on chat.deleted_conversations to loquat_viewer
   using (user_id = (select chat.viewer_id())) with check (user_id = (select chat.viewer_id()));
-create policy system on chat.conversations for select to loquat_system using (true);
-create policy system on chat.list_revisions for select to loquat_system using (true);
+create policy system on chat.conversations to loquat_system using (true);
+create policy system on chat.list_revisions to loquat_system using (true);
 create policy system on chat.deleted_conversations to loquat_system using (true);
 
 grant select, insert, update on chat.list_revisions to loquat_viewer;
 grant select, insert on chat.deleted_conversations to loquat_viewer;
 -- Of conversations only how far they are.
-grant select (user_id, id, revision) on chat.conversations to loquat_system;
-grant select on chat.list_revisions to loquat_system;
+grant select (user_id, id, revision), update (revision, list_revision, updated_at)
+  on chat.conversations to loquat_system;
+grant select, insert, update on chat.list_revisions to loquat_system;
 grant select (deleted_at), delete on chat.deleted_conversations to loquat_system;
 -- To end a reply whose own user's policies keep everybody else from ending it.
 grant delete on chat.replies to loquat_system;
-grant update (status, error_code, error_message, completed_at) on chat.messages to loquat_system;
+grant update (content, status, error_code, error_message, revision, completed_at) on chat.messages to loquat_system;
 
 -- What the processes of this database seal with whatever they tell each other.
 insert into chat.server_keys (name, key) values ('broker', sha256(

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{DbError, RunKey, SystemTx, Viewer, error::during};
+use super::{DbError, SystemTx, Viewer, error::during};
 use crate::{
     auth::PolicyClaims,
-    model::{Access, ConversationId, MessageId, ProcessId, ReplyError, UserId},
+    model::{Access, ConversationId, MessageId, ProcessId, UserId},
 };
 
 /// The lock on a user's places, as a number.
@@ -39,6 +39,20 @@ macro_rules! is_first {
     };
 }
 pub(super) use is_first;
+
+/// Gives the runs `chosen` to the process $1 for $2 milliseconds. $3 losses are too many for another
+/// attempt.
+macro_rules! claimed {
+    () => {
+        " update chat.replies r set process_id = $1, losses = chosen.losses, fence = r.fence + 1, \
+            lease_expires_at = clock_timestamp() + $2 * interval '1 millisecond', \
+            attempt = r.attempt + (chosen.losses < $3)::int \
+          from chosen where r.user_id = chosen.user_id and r.message_id = chosen.message_id \
+          returning r.user_id, r.message_id, r.conversation_id, r.position, \
+            r.claims::text as claims, r.fence, r.attempt, r.losses, \
+            r.stop_requested_at is not null as is_unwanted"
+    };
+}
 
 /// Who asks for runs, and on what terms.
 #[derive(Clone, Copy, Debug)]
@@ -120,6 +134,45 @@ impl SystemTx {
             .collect())
     }
 
+    /// Claims up to twice `most` runs that are to be ended: too many of their processes were lost, or
+    /// their users want no more of them. That takes no room, and no place of their users.
+    pub async fn claim_doomed(
+        &mut self,
+        claims: &Claims,
+        most: u32,
+    ) -> Result<Vec<ClaimedRun>, DbError> {
+        let rows: Vec<ClaimedRow> = sqlx::query_as(concat!(
+            "with doomed as materialized (\
+               (select user_id, message_id from chat.replies \
+                where lease_expires_at < statement_timestamp() \
+                  and (losses + 1 >= $3 or stop_requested_at is not null) \
+                order by lease_expires_at limit $4) \
+               union all \
+               (select user_id, message_id from chat.replies \
+                where process_id is null and stop_requested_at is not null limit $4)), \
+             chosen as (\
+               select free.* from doomed cross join lateral (\
+                 select r.user_id, r.message_id, \
+                   r.losses + (r.lease_expires_at is not null)::int as losses \
+                 from chat.replies r \
+                 where r.user_id = doomed.user_id and r.message_id = doomed.message_id and ",
+            is_free!(),
+            " for update of r skip locked) free)",
+            claimed!()
+        ))
+        .bind(claims.process_id.uuid())
+        .bind(claims.lease.as_millis() as f64)
+        .bind(i64::from(claims.most_losses))
+        .bind(i64::from(most))
+        .fetch_all(&mut *self.tx)
+        .await
+        .map_err(during("claim runs that are to be ended"))?;
+        Ok(rows
+            .into_iter()
+            .map(|row| row.claimed(claims.most_losses))
+            .collect())
+    }
+
     /// Claims up to `most` runs of these users, the oldest first, as far as the users have places
     /// and a run is the first of its conversation. Their places are locked before. Runs whose rows
     /// somebody is at work on are left for the next time.
@@ -133,33 +186,27 @@ impl SystemTx {
             "with chosen as (\
                select r.user_id, r.message_id, \
                  r.losses + (r.lease_expires_at is not null)::int as losses \
-               from unnest($1::uuid[]) as asked (id) cross join lateral (\
+               from unnest($4::uuid[]) as asked (id) cross join lateral (\
                  select r.user_id, r.message_id, r.created_at from chat.replies r \
                  where r.user_id = asked.id and ",
             is_free!(),
             " and ",
             is_first!(),
-            " order by r.created_at, r.message_id limit greatest(0, $2 - (\
+            " order by r.created_at, r.message_id limit greatest(0, $5 - (\
                    select count(*) from chat.replies held \
                    where held.user_id = asked.id and held.lease_expires_at >= statement_timestamp()))) ready \
                join chat.replies r on r.user_id = ready.user_id and r.message_id = ready.message_id \
                where ",
             is_free!(),
-            " order by ready.created_at, r.user_id, r.message_id limit $3 for update of r skip locked) \
-             update chat.replies r set process_id = $4, losses = chosen.losses, fence = r.fence + 1, \
-               lease_expires_at = clock_timestamp() + $5 * interval '1 millisecond', \
-               attempt = r.attempt + (chosen.losses < $6)::int \
-             from chosen where r.user_id = chosen.user_id and r.message_id = chosen.message_id \
-             returning r.user_id, r.message_id, r.conversation_id, r.position, \
-               r.claims::text as claims, r.fence, r.attempt, r.losses, \
-               r.stop_requested_at is not null as is_unwanted"
+            " order by ready.created_at, r.user_id, r.message_id limit $6 for update of r skip locked)",
+            claimed!()
         ))
-        .bind(users.iter().map(|user| user.uuid()).collect::<Vec<_>>())
-        .bind(i64::from(claims.most_at_once))
-        .bind(i64::from(most))
         .bind(claims.process_id.uuid())
         .bind(claims.lease.as_millis() as f64)
         .bind(i64::from(claims.most_losses))
+        .bind(users.iter().map(|user| user.uuid()).collect::<Vec<_>>())
+        .bind(i64::from(claims.most_at_once))
+        .bind(i64::from(most))
         .fetch_all(&mut *self.tx)
         .await
         .map_err(during("claim runs"))?;
@@ -167,35 +214,6 @@ impl SystemTx {
             .into_iter()
             .map(|row| row.claimed(claims.most_losses))
             .collect())
-    }
-
-    /// Ends a run that its own user's policies keep its process from ending, and its message with
-    /// it. The system reads no text, so what was written of it is not kept. Whether it was still
-    /// held under this fence.
-    pub async fn abandon_run(
-        &mut self,
-        key: RunKey,
-        fence: i64,
-        error: &ReplyError,
-    ) -> Result<bool, DbError> {
-        let ended = sqlx::query(
-            "with ended as (\
-               delete from chat.replies where user_id = $1 and message_id = $2 and fence = $3 \
-               returning user_id, message_id) \
-             update chat.messages m set status = 'FAILED', error_code = $4, error_message = $5, \
-               completed_at = clock_timestamp() \
-             from ended where m.user_id = ended.user_id and m.id = ended.message_id \
-               and m.status in ('PENDING', 'STREAMING')",
-        )
-        .bind(key.user_id.uuid())
-        .bind(key.message_id.uuid())
-        .bind(fence)
-        .bind(error.code.as_str())
-        .bind(&error.message)
-        .execute(&mut *self.tx)
-        .await
-        .map_err(during("abandon a run"))?;
-        Ok(ended.rows_affected() > 0)
     }
 }
 

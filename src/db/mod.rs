@@ -9,6 +9,7 @@
 //! This folder knows rows and keys. It must not know GraphQL, providers or what a rule of the
 //! chat is.
 
+mod abandoned;
 mod admin;
 mod api_keys;
 mod audit_log;
@@ -40,6 +41,7 @@ mod users;
 mod versions;
 mod viewer;
 
+pub use abandoned::AbandonedRun;
 pub use admin::{Admin, UserKey, UserSearch};
 pub use api_keys::{Endings, KeyHolder, KeyRefusal, KeySignIn, NewApiKey};
 pub use audit_log::AuditEventKey;

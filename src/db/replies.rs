@@ -46,6 +46,36 @@ pub enum Outcome {
     Failed(ReplyError),
 }
 
+/// What is written down of a message's newest attempt that has any text.
+macro_rules! newest_text {
+    ($user:literal, $message:literal) => {
+        concat!(
+            "coalesce((\
+               select string_agg(c.text, '' order by c.\"offset\") from chat.reply_chunks c \
+               where c.user_id = ",
+            $user,
+            " and c.message_id = ",
+            $message,
+            " and c.attempt = (select max(n.attempt) from chat.reply_chunks n where n.user_id = ",
+            $user,
+            " and n.message_id = ",
+            $message,
+            ")), '')"
+        )
+    };
+}
+
+impl Outcome {
+    /// What becomes of the message: its status, whether it was cut, and its error.
+    pub(super) fn parts(&self) -> (&'static str, bool, Option<&ReplyError>) {
+        match self {
+            Self::Completed { truncated } => ("COMPLETED", *truncated, None),
+            Self::Stopped => ("STOPPED", false, None),
+            Self::Failed(error) => ("FAILED", false, Some(error)),
+        }
+    }
+}
+
 impl ViewerTx {
     /// Locks the user's places until the end of the transaction. That comes after the lock on a
     /// conversation and before the one on the list of them, everywhere: otherwise two transactions
@@ -146,6 +176,16 @@ impl ViewerTx {
         .map_err(during("begin a reply"))
     }
 
+    /// What is written down of a reply: of its newest attempt that has any text.
+    pub async fn newest_text(&mut self, message_id: MessageId) -> Result<String, DbError> {
+        sqlx::query_scalar(concat!("select ", newest_text!("$1", "$2")))
+            .bind(self.viewer.user_id().uuid())
+            .bind(message_id.uuid())
+            .fetch_one(&mut *self.tx)
+            .await
+            .map_err(during("read what is written of a reply"))
+    }
+
     /// Writes how a reply ended and what it cost, and ends its run, chunks and all. Its run is
     /// locked before. With no `content`, the text is what its chunks hold.
     pub async fn finish_reply(
@@ -156,24 +196,16 @@ impl ViewerTx {
         outcome: &Outcome,
         usage: Option<TokenUsage>,
     ) -> Result<(), DbError> {
-        let (status, truncated, error) = match outcome {
-            Outcome::Completed { truncated } => ("COMPLETED", *truncated, None),
-            Outcome::Stopped => ("STOPPED", false, None),
-            Outcome::Failed(error) => ("FAILED", false, Some(error)),
-        };
+        let (status, truncated, error) = outcome.parts();
         self.count_usage(message_id, usage).await?;
-        let finished = sqlx::query(
-            "update chat.messages m set status = $3, \
-               content = coalesce($4, (\
-                 select string_agg(c.text, '' order by c.\"offset\") from chat.reply_chunks c \
-                 where c.user_id = m.user_id and c.message_id = m.id and c.attempt = (\
-                   select max(n.attempt) from chat.reply_chunks n \
-                   where n.user_id = m.user_id and n.message_id = m.id)), ''), \
-               truncated = $5, prompt_tokens = $6, completion_tokens = $7, total_tokens = $8, \
+        let finished = sqlx::query(concat!(
+            "update chat.messages m set status = $3, content = coalesce($4, ",
+            newest_text!("m.user_id", "m.id"),
+            "), truncated = $5, prompt_tokens = $6, completion_tokens = $7, total_tokens = $8, \
                error_code = $9, error_message = $10, revision = $11, \
                completed_at = clock_timestamp() \
-             where m.user_id = $1 and m.id = $2 and m.status in ('PENDING', 'STREAMING')",
-        )
+             where m.user_id = $1 and m.id = $2 and m.status in ('PENDING', 'STREAMING')"
+        ))
         .bind(self.viewer.user_id().uuid())
         .bind(message_id.uuid())
         .bind(status)

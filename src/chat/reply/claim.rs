@@ -13,7 +13,7 @@ use super::{
     registry::{Run, Target},
     room::Place,
 };
-use crate::db::{ClaimedRun, DbError, Fate, SystemReason};
+use crate::db::{ClaimedRun, Claims, DbError, Fate, SystemReason, SystemTx};
 
 /// How many runs are claimed at once. While there are more and room for them, the next look follows.
 const BATCH: usize = 100;
@@ -40,6 +40,14 @@ enum Look {
     Again,
     /// Somebody else was at work on the places of a user.
     Contested,
+}
+
+/// The runs that a look has claimed, and the places that they take.
+struct Claimed {
+    look: Look,
+    /// Whether there may be more of them than places.
+    is_room_short: bool,
+    runs: Vec<(ClaimedRun, Place)>,
 }
 
 impl Engine {
@@ -93,18 +101,47 @@ impl Engine {
     }
 
     async fn claim(self: &Arc<Self>) -> Result<Look, DbError> {
+        let claims = self.claims();
+        // From before the leases are written, so that they run out here no later than there.
+        let lease_until = Instant::now() + claims.lease;
+        let mut tx = self.database.system_tx(SystemReason::Recovery).await?;
+        let doomed = tx.claim_doomed(&claims, stored(BATCH)).await?;
+        let claimed = self.claim_into_room(&mut tx, &claims).await?;
+        tx.commit().await?;
+        let look = match doomed.len() >= BATCH {
+            true => Look::Again,
+            false => claimed.look,
+        };
+        for run in doomed {
+            self.end_claimed(run);
+        }
+        self.room.note(claimed.is_room_short);
+        for (run, place) in claimed.runs {
+            self.begin_claimed(run, place, lease_until);
+        }
+        Ok(look)
+    }
+
+    /// Claims as many runs as this process has room for.
+    async fn claim_into_room(
+        &self,
+        tx: &mut SystemTx,
+        claims: &Claims,
+    ) -> Result<Claimed, DbError> {
+        let nothing = |look, is_room_short| Claimed {
+            look,
+            is_room_short,
+            runs: Vec::new(),
+        };
         let free = self.room.free().min(BATCH);
         if free == 0 {
-            self.room.note(true);
-            return Ok(Look::Done);
+            return Ok(nothing(Look::Done, true));
         }
-        let claims = self.claims();
-        let mut tx = self.database.system_tx(SystemReason::Recovery).await?;
         let (mut users, mut contested) = (Vec::new(), Vec::new());
         // Somebody whose places are never free for a moment must not hide the runs of others.
         for _ in 0..LOOKS {
             let found = tx
-                .lock_waiting_users(&claims, stored(free.max(LOOKED_AT)), &contested)
+                .lock_waiting_users(claims, stored(free.max(LOOKED_AT)), &contested)
                 .await?;
             let is_all = found.is_empty();
             for (user_id, is_locked) in found {
@@ -118,42 +155,41 @@ impl Engine {
                 break;
             }
         }
+        let rest = match contested.is_empty() {
+            true => Look::Done,
+            false => Look::Contested,
+        };
         if users.is_empty() {
-            self.room.note(false);
-            return Ok(if contested.is_empty() {
-                Look::Done
-            } else {
-                Look::Contested
-            });
+            return Ok(nothing(rest, false));
         }
         let mut places: Vec<Place> = (0..free).map_while(|_| self.room.next()).collect();
-        // From before the leases are written, so that they run out here no later than there.
-        let lease_until = Instant::now() + claims.lease;
-        let runs = tx.claim_runs(&claims, &users, stored(places.len())).await?;
-        tx.commit().await?;
-        let look = if runs.is_empty() && !contested.is_empty() {
-            Look::Contested
-        } else if runs.is_empty() {
-            Look::Done
-        } else {
-            Look::Again
+        let runs = tx.claim_runs(claims, &users, stored(places.len())).await?;
+        let look = match runs.is_empty() {
+            true => rest,
+            false => Look::Again,
         };
-        for run in runs {
-            if let Some(place) = places.pop() {
-                self.begin_claimed(run, place, lease_until);
-            }
-        }
-        self.room.note(self.room.free() == 0 && places.is_empty());
-        Ok(look)
+        let runs = runs
+            .into_iter()
+            .map_while(|run| Some((run, places.pop()?)))
+            .collect();
+        Ok(Claimed {
+            look,
+            is_room_short: self.room.free() == 0 && places.is_empty(),
+            runs,
+        })
+    }
+
+    fn end_claimed(self: &Arc<Self>, run: ClaimedRun) {
+        let engine = Arc::clone(self);
+        self.lifecycle
+            .spawn(async move { engine.give_up(run).await });
     }
 
     /// Its row is committed. From here on nothing waits.
     fn begin_claimed(self: &Arc<Self>, claimed: ClaimedRun, place: Place, lease_until: Instant) {
         if claimed.fate != Fate::Write {
-            let engine = Arc::clone(self);
-            self.lifecycle
-                .spawn(async move { engine.give_up(claimed, place.taken()).await });
-            return;
+            drop(place);
+            return self.end_claimed(claimed);
         }
         tracing::debug!(
             message.id = %claimed.message_id,

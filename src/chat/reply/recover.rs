@@ -2,9 +2,9 @@
 
 use tokio::time::timeout;
 
-use super::{Engine, room::TakenPlace};
+use super::Engine;
 use crate::{
-    db::{ClaimedRun, DbError, Fate, Outcome, PathChange, RunKey, SystemReason, Viewer},
+    db::{AbandonedRun, ClaimedRun, DbError, Fate, Outcome, PathChange, RunKey, Viewer},
     model::{ConversationId, MessageId, ReplyError, ReplyErrorCode},
 };
 
@@ -29,7 +29,7 @@ impl Engine {
 
     /// Ends a run that was claimed for that. If it cannot be done now, its new lease runs out in its
     /// turn.
-    pub(super) async fn give_up(&self, run: ClaimedRun, _place: TakenPlace) {
+    pub(super) async fn give_up(&self, run: ClaimedRun) {
         let outcome = match run.fate {
             Fate::Write | Fate::Lost => Outcome::Failed(ReplyError {
                 code: ReplyErrorCode::Interrupted,
@@ -48,39 +48,46 @@ impl Engine {
             conversation_id: run.conversation_id,
             fence: run.fence,
         };
-        if self.end(doomed, &outcome).await {
+        if self.end(doomed, None, &outcome).await {
             tracing::info!(
                 message.id = %run.message_id,
                 reply.attempt = run.attempt,
                 "a reply that no process was to finish was ended"
             );
+            // What waited behind it need wait no longer.
+            self.room.look_again();
         }
     }
 
-    /// Ends a run with the text that is written down: of its newest attempt that has any. Whether it
-    /// was there to be ended.
-    pub(super) async fn end(&self, run: DoomedRun<'_>, outcome: &Outcome) -> bool {
-        let message_id = run.message_id;
-        let key = RunKey {
-            user_id: run.viewer.user_id(),
-            message_id,
-        };
-        match self.in_time(self.try_end(&run, outcome)).await {
+    /// Ends a run with this text or, without one, with what is written down of its newest attempt that
+    /// has any. Whether it was there to be ended.
+    pub(super) async fn end(
+        &self,
+        run: DoomedRun<'_>,
+        text: Option<&str>,
+        outcome: &Outcome,
+    ) -> bool {
+        match self.in_time(self.try_end(&run, text, outcome)).await {
             Ok(true) => true,
-            Ok(false) => self.abandon(key, run.fence).await,
+            Ok(false) => self.abandon(run, text, outcome).await,
             Err(error) => {
                 tracing::error!(
-                    message.id = %message_id,
+                    message.id = %run.message_id,
                     error = &error as &dyn std::error::Error,
                     "a reply could not be ended"
                 );
-                !error.is_unavailable() && self.abandon(key, run.fence).await
+                !error.is_unavailable() && self.abandon(run, text, outcome).await
             }
         }
     }
 
     /// Whether there was anything to end, in the eyes of its user.
-    async fn try_end(&self, run: &DoomedRun<'_>, outcome: &Outcome) -> Result<bool, DbError> {
+    async fn try_end(
+        &self,
+        run: &DoomedRun<'_>,
+        text: Option<&str>,
+        outcome: &Outcome,
+    ) -> Result<bool, DbError> {
         let mut tx = self.database.engine_tx(run.viewer).await?;
         let Some(conversation) = tx
             .touch_conversation(run.conversation_id, PathChange::None)
@@ -91,40 +98,66 @@ impl Engine {
         if !tx.lock_run(run.message_id, run.fence).await? {
             return Ok(false);
         }
-        tx.finish_reply(run.message_id, conversation.revision, None, outcome, None)
+        tx.finish_reply(run.message_id, conversation.revision, text, outcome, None)
             .await?;
         tx.commit().await?;
         Ok(true)
     }
 
     /// The last resort: policies of the database's owner keep the user from ending their own reply,
-    /// which would be taken up for ever. Where the run is gone, this does nothing.
-    async fn abandon(&self, key: RunKey, fence: i64) -> bool {
+    /// or hide it from them, and it would be taken up again and again. Where the run is gone, this does
+    /// nothing.
+    pub(super) async fn abandon(
+        &self,
+        run: DoomedRun<'_>,
+        text: Option<&str>,
+        outcome: &Outcome,
+    ) -> bool {
         let abandoned = self.in_time(async {
-            let mut tx = self.database.system_tx(SystemReason::Recovery).await?;
-            let ended = tx.abandon_run(key, fence, &internal()).await?;
-            tx.commit().await?;
-            Ok(ended)
+            let text = match text {
+                Some(text) => text.to_owned(),
+                None => self.written_down(&run).await?,
+            };
+            let key = RunKey {
+                user_id: run.viewer.user_id(),
+                message_id: run.message_id,
+            };
+            let abandoned = AbandonedRun {
+                key,
+                conversation_id: run.conversation_id,
+                fence: run.fence,
+                text: &text,
+                outcome,
+            };
+            self.database.abandon_run(abandoned).await
         });
         match abandoned.await {
             Ok(ended) => {
                 if ended {
                     tracing::warn!(
-                        message.id = %key.message_id,
-                        "a reply was ended without its text: its user may not write it"
+                        message.id = %run.message_id,
+                        "a reply was ended in its user's place: they may not write it"
                     );
                 }
                 ended
             }
             Err(error) => {
                 tracing::error!(
-                    message.id = %key.message_id,
+                    message.id = %run.message_id,
                     error = &error as &dyn std::error::Error,
                     "a reply that its user may not write could not be ended"
                 );
                 false
             }
         }
+    }
+
+    /// Only its user may read it.
+    async fn written_down(&self, run: &DoomedRun<'_>) -> Result<String, DbError> {
+        let mut tx = self.database.engine_tx(run.viewer).await?;
+        let text = tx.newest_text(run.message_id).await?;
+        tx.commit().await?;
+        Ok(text)
     }
 }
 

@@ -77,7 +77,12 @@ impl Engine {
     async fn generate(&self, run: &Run, asked: &Asked) -> Stop {
         let material = match self.begin(run).await {
             Ok(Some(material)) => material,
-            Ok(None) => return Stop::Lost,
+            Ok(None) => {
+                // It has ended, was deleted or taken over, unless a policy hides it from its user.
+                let outcome = Outcome::Failed(internal());
+                self.abandon(doomed(run), None, &outcome).await;
+                return Stop::Lost;
+            }
             Err(error) => {
                 tracing::error!(
                     message.id = %run.message_id(),
@@ -164,7 +169,12 @@ impl Engine {
             let finished = timeout_at(run.lease_until(), finish).await;
             match finished.unwrap_or(Err(DbError::TimedOut)) {
                 Ok(true) => return LogPhase::Finished,
-                Ok(false) => return LogPhase::Lost,
+                // It is gone, as where one cannot be begun.
+                Ok(false) => {
+                    let outcome = Outcome::Failed(internal());
+                    self.abandon(doomed(run), text, &outcome).await;
+                    return LogPhase::Lost;
+                }
                 Err(error) if error.is_unavailable() => {
                     tracing::warn!(
                         message.id = %run.message_id(),
@@ -178,13 +188,8 @@ impl Engine {
                         error = &error as &dyn std::error::Error,
                         "a finished reply could not be stored"
                     );
-                    let doomed = DoomedRun {
-                        viewer: &run.viewer,
-                        message_id: run.message_id(),
-                        conversation_id: run.conversation_id,
-                        fence: run.fence,
-                    };
-                    self.end(doomed, &Outcome::Failed(internal())).await;
+                    let outcome = Outcome::Failed(internal());
+                    self.end(doomed(run), text, &outcome).await;
                     return LogPhase::Lost;
                 }
             }
@@ -228,6 +233,15 @@ impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.run.log.enter(self.phase);
         self.engine.registry.remove(self.run);
+    }
+}
+
+fn doomed(run: &Run) -> DoomedRun<'_> {
+    DoomedRun {
+        viewer: &run.viewer,
+        message_id: run.message_id(),
+        conversation_id: run.conversation_id,
+        fence: run.fence,
     }
 }
 

@@ -6,7 +6,7 @@ use loquat::{
     model::{MessageStatus, ReplyErrorCode},
 };
 
-use super::{attempt, crash, runs, written_down};
+use super::{attempt, crash, room, runs, written_down};
 use crate::support::{QUICK, Replica, SqlGate, TestDatabase, eventually, sql, within};
 
 #[tokio::test]
@@ -351,5 +351,125 @@ async fn a_reply_that_an_owners_policy_lets_nobody_end_ends_all_the_same() {
         assert_eq!(error.code, ReplyErrorCode::Internal);
         assert_eq!(runs(&test).await, (0, 0));
         assert_eq!(replica.desk.unanswered().await, 0, "not tried again");
+    }
+}
+
+/// Neither may be changed by anybody who is not the system: the message, and the conversation, which
+/// then looks as if it were not there.
+const NOBODYS: [&str; 2] = [
+    "create policy nobodys on chat.messages as restrictive for update to loquat_viewer using (false)",
+    "create policy nobodys on chat.conversations as restrictive for update to loquat_viewer using (false)",
+];
+
+/// The revision of the one reply, and that of its conversation.
+async fn revisions(test: &TestDatabase) -> (i64, i64) {
+    sqlx::query_as(
+        "select m.revision, c.revision from chat.messages m \
+         join chat.conversations c on c.id = m.conversation_id where m.role = 'ASSISTANT'",
+    )
+    .fetch_one(&mut test.superuser().await)
+    .await
+    .expect("one reply")
+}
+
+#[tokio::test]
+async fn the_third_loss_of_a_reply_that_its_user_may_not_end_keeps_its_text_and_tells_everybody() {
+    for policy in NOBODYS {
+        let test = TestDatabase::create().await;
+        let replica = Replica::start(&test).await;
+        let elsewhere = Replica::start(&test).await;
+        elsewhere.lifecycle.begin_soft_stop();
+        let viewer = replica.viewer("alice").await;
+        let conversation = replica.conversation(&viewer).await;
+        let sent = replica
+            .send(&viewer, conversation, "hi")
+            .await
+            .expect("sent");
+        let mut reader = elsewhere.follow(&viewer, sent.reply.id).await;
+        let writing = replica.desk.next().await;
+        writing.say("kept 🍊");
+        written_down(&test, 1, "kept 🍊").await;
+        reader.until("kept 🍊").await;
+        let before = revisions(&test).await;
+        sql(&test, policy).await;
+        sql(&test, "update chat.replies set losses = 2").await;
+        crash(&test).await;
+        let ended = reader.finished().await;
+        assert_eq!(ended.status, MessageStatus::Failed, "{policy}");
+        assert_eq!(ended.content, "kept 🍊", "{policy}");
+        let error = ended.error.expect("an error");
+        assert_eq!(error.code, ReplyErrorCode::Interrupted, "{policy}");
+        let after = revisions(&test).await;
+        assert_eq!(after.0, after.1, "{policy}");
+        assert!(after > before, "{policy}: {after:?}");
+        assert_eq!(runs(&test).await, (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_reply_that_a_policy_hides_from_its_user_ends_at_once_with_all_its_text() {
+    for policy in NOBODYS {
+        for is_begun in [true, false] {
+            let test = TestDatabase::create().await;
+            // Nothing comes to its end by its lease while the test lasts.
+            let timing = loquat::chat::Timing {
+                lease: std::time::Duration::from_secs(60 * 60),
+                ..QUICK
+            };
+            let replica = Replica::with(&test, timing, ChatSettings::default()).await;
+            let sender = Replica::with(&test, timing, room(0, 5)).await;
+            let viewer = replica.viewer("alice").await;
+            let conversation = replica.conversation(&viewer).await;
+            let id = if is_begun {
+                let sent = replica.send(&viewer, conversation, "hi").await;
+                let writing = replica.desk.next().await;
+                sql(&test, policy).await;
+                writing.say("all of it");
+                writing.finish();
+                sent.expect("sent").reply.id
+            } else {
+                replica.lifecycle.begin_hard_stop();
+                let sent = sender.send(&viewer, conversation, "hi").await;
+                sql(&test, policy).await;
+                sent.expect("sent").reply.id
+            };
+            let next = Replica::with(&test, timing, ChatSettings::default()).await;
+            let ended = next.follow(&viewer, id).await.finished().await;
+            assert_eq!(ended.status, MessageStatus::Failed, "{policy}");
+            let text = if is_begun { "all of it" } else { "" };
+            assert_eq!(ended.content, text, "{policy}");
+            assert_eq!(runs(&test).await, (0, 0), "{policy}");
+            assert_eq!(next.desk.unanswered().await, 0, "{policy}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reply_that_is_only_to_be_ended_waits_for_no_room() {
+    for change in ["losses = 2", "stop_requested_at = now()"] {
+        let test = TestDatabase::create().await;
+        let one = Replica::start(&test).await;
+        let viewer = one.viewer("alice").await;
+        let conversation = one.conversation(&viewer).await;
+        let sent = one.send(&viewer, conversation, "hi").await.expect("sent");
+        let writing = one.desk.next().await;
+        writing.say("kept");
+        written_down(&test, 1, "kept").await;
+        one.lifecycle.begin_soft_stop();
+        let full = Replica::with(&test, QUICK, room(0, 1)).await;
+        let mut reader = full.follow(&viewer, sent.reply.id).await;
+        // As if its owner had never seen that.
+        sql(
+            &test,
+            &format!(
+                "update chat.replies set {change}, process_id = gen_random_uuid(), fence = fence + 1, \
+                   lease_expires_at = now() - interval '1 second'"
+            ),
+        )
+        .await;
+        let ended = reader.finished().await;
+        assert_eq!(ended.content, "kept", "{change}");
+        assert_ne!(ended.status, MessageStatus::Completed, "{change}");
+        assert_eq!(runs(&test).await, (0, 0));
     }
 }
