@@ -25,7 +25,8 @@ const LOOKED_AT: usize = 20;
 /// How often runs are looked for, each time past the users whose places somebody has locked.
 const LOOKS: usize = 5;
 
-/// How soon users are looked at again whose places somebody had locked.
+/// How soon users are looked at again whose places somebody had locked. If somebody still has, they
+/// are left to the next look that is due: whoever has them looks, too.
 const CONTESTED: Duration = Duration::from_millis(20);
 
 /// How often that is looked for which is kept for a while after a deletion, and no longer.
@@ -57,13 +58,14 @@ impl Engine {
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut cleaned: Option<Instant> = None;
         let mut again: Option<Instant> = None;
+        let mut may_insist = true;
         let mut failing = false;
         loop {
             tokio::select! {
                 biased;
                 () = self.lifecycle.soft_stop().cancelled() => return,
-                _ = clock.tick() => {}
-                () = self.room.news() => {}
+                _ = clock.tick() => may_insist = true,
+                () = self.room.news() => may_insist = true,
                 () = at(again) => {}
             }
             again = None;
@@ -77,7 +79,9 @@ impl Engine {
                     again = match look {
                         Look::Done => None,
                         Look::Again => Some(Instant::now()),
-                        Look::Contested => Some(Instant::now() + CONTESTED),
+                        Look::Contested => {
+                            std::mem::take(&mut may_insist).then(|| Instant::now() + CONTESTED)
+                        }
                     };
                 }
                 Err(error) if !failing => {

@@ -193,6 +193,59 @@ async fn ticks_and_ends_pass_ten_thousand_runs_that_wait_and_as_many_that_have_e
     }
 }
 
+#[tokio::test]
+async fn a_user_whose_places_somebody_holds_is_looked_at_twice_and_then_when_it_is_due() {
+    let test = TestDatabase::create().await;
+    let sender = Replica::with(&test, QUICK, room(0, 5)).await;
+    let viewer = sender.viewer("alice").await;
+    let conversation = sender.conversation(&viewer).await;
+    sender
+        .send(&viewer, conversation, "hi")
+        .await
+        .expect("sent");
+    sender.lifecycle.begin_hard_stop();
+    within("it stops", sender.lifecycle.finished()).await;
+    let mut holder = test.superuser().await;
+    sqlx::query(
+        "select pg_advisory_lock(hashtextextended(user_id::text, 7232405)) from chat.users",
+    )
+    .execute(&mut holder)
+    .await
+    .expect("a lock");
+    sql(
+        &test,
+        "create sequence looks; grant usage on sequence looks to public; \
+         create policy counted on chat.replies as restrictive for select to loquat_system \
+           using (nextval('looks') > 0)",
+    )
+    .await;
+    let timing = Timing {
+        recovery: HOUR,
+        tick: HOUR,
+        ..QUICK
+    };
+    let replica = Replica::with(&test, timing, room(5, 5)).await;
+    let looks = async || {
+        let looks: i64 = sqlx::query_scalar("select last_value from looks")
+            .fetch_one(&mut test.superuser().await)
+            .await
+            .expect("a count");
+        looks
+    };
+    eventually("it has looked", || async {
+        (looks().await > 1).then_some(())
+    })
+    .await;
+    // Time for fifty looks, each of which sees the row once or more often.
+    sqlx::query("select pg_sleep(1)")
+        .execute(&mut holder)
+        .await
+        .expect("a second");
+    let seen = looks().await;
+    assert!(seen <= 10, "{seen}");
+    assert_eq!(replica.desk.unanswered().await, 0);
+}
+
 /// How often a table was read by an index, at least so often, and as a whole; the connections tell
 /// it now and then.
 async fn scans(test: &TestDatabase, table: &str, least: i64) -> (i64, i64) {
