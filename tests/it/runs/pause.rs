@@ -1,13 +1,14 @@
 //! Processes that stand still, and go on when others have taken their place.
 
 use nix::sys::signal::Signal;
+use serde_json::json;
 
 use crate::{
     provider::{FakeProvider, Gate, Script},
     support::{
-        TestDatabase, eventually,
+        SqlGate, TestDatabase, eventually,
         process::{Device, program, written_down},
-        within,
+        sql, within,
     },
 };
 
@@ -72,4 +73,69 @@ async fn a_process_that_was_paused_past_its_lease_writes_nothing_over_its_succes
     let next = device.send(&conversation, "go on").await;
     let mut follower = device.follow(&next).await;
     assert_eq!(follower.finished().await["content"], "still here");
+}
+
+#[tokio::test]
+async fn a_process_that_was_paused_inside_its_last_transaction_holds_nobody_up_for_long() {
+    let test = TestDatabase::create().await;
+    let model = FakeProvider::start().await;
+    let last = Gate::default();
+    let script = Script::stream().text("the first ").wait(&last);
+    model.script(script.texts(["is ", "whole"]).complete());
+    let paused = program(&test, &model).serve().await;
+    let device = Device::of(&paused, "ann");
+    let conversation = device.start_chat().await;
+    let reply = device.send(&conversation, "hi").await;
+    let mut near = device.follow(&reply).await;
+    near.until("the first ").await;
+    written_down(&test, "the first ").await;
+    let successor = program(&test, &model).serve().await;
+    let elsewhere = Device::of(&successor, "ann");
+    let mut far = elsewhere.follow(&reply).await;
+    far.until("the first ").await;
+
+    // It has locked its conversation when it stands still.
+    let mut gate = SqlGate::closed(&test, 42).await;
+    let policy = format!(
+        "create policy gate on chat.usage as restrictive for insert to loquat_viewer with check ({})",
+        SqlGate::passed(42)
+    );
+    sql(&test, &policy).await;
+    last.open();
+    gate.waiting(1).await;
+    paused.signal(Signal::SIGSTOP);
+    gate.open().await;
+    // Whoever wants it stopped is answered once PostgreSQL has ended that transaction, or may ask
+    // again: each of the answers is one of the two.
+    let document =
+        "mutation($id: ID!) { stopReply(input: { messageId: $id }) { reply { status content } } }";
+    let stopped = within("the reply is stopped", async {
+        loop {
+            let answer = elsewhere
+                .answer(document, json!({ "id": reply }))
+                .await
+                .body;
+            let Some(error) = answer["errors"].get(0) else {
+                return answer["data"]["stopReply"]["reply"].clone();
+            };
+            assert_eq!(error["extensions"]["code"], "UNAVAILABLE", "{answer}");
+            assert!(error["extensions"]["retryAfter"].is_u64(), "{answer}");
+        }
+    })
+    .await;
+    assert_eq!(stopped["status"], "STOPPED", "{stopped}");
+    let text = stopped["content"].as_str().expect("text").to_owned();
+    assert!(text.starts_with("the first "), "{text}");
+    assert_eq!(far.finished().await["content"], text);
+    paused.signal(Signal::SIGCONT);
+    // What it was about to store it stores no more.
+    let finished = within("the end", near.finished()).await;
+    assert_eq!(finished["status"], "STOPPED");
+    assert_eq!(finished["content"], text);
+    model.reply_with(["still here"]);
+    let next = device.send(&conversation, "go on").await;
+    assert_eq!(
+        device.follow(&next).await.finished().await["content"],
+        "still here"
+    );
 }
