@@ -36,6 +36,9 @@ pub struct Database {
     turns: Arc<Turns>,
     /// One fewer than the engine has connections: the last is for ticks, which renew leases.
     writers: Arc<Semaphore>,
+    /// One a user: all of them change the user's list, so they would wait for each other there, and
+    /// keep everybody else from writing meanwhile.
+    own_writers: Arc<Turns>,
     pub(super) listeners: Listeners,
 }
 
@@ -89,6 +92,7 @@ impl Database {
             engine: pool(engine),
             turns: Arc::new(Turns::of(requests)),
             writers: Arc::new(Semaphore::new(engine as usize - 1)),
+            own_writers: Arc::new(Turns::one_each()),
             listeners: Listeners::default(),
         };
         Ok(database)
@@ -124,7 +128,8 @@ impl Database {
 
     /// Opens a transaction on the viewer's own rows, for a reply of theirs.
     pub async fn engine_tx(&self, viewer: &Viewer) -> Result<ViewerTx, DbError> {
-        let turn = Turn::of(&self.writers).await;
+        let own = self.own_writers.next(viewer.user_id()).await;
+        let turn = Turn::of(&self.writers).await.behind(own);
         ViewerTx::begin(&self.engine, viewer, self.changes(viewer), turn).await
     }
 

@@ -14,6 +14,8 @@ use crate::model::UserId;
 #[derive(Debug)]
 pub struct Turn {
     _permit: OwnedSemaphorePermit,
+    /// One that had to come before.
+    _before: Option<Box<Turn>>,
 }
 
 impl Turn {
@@ -24,6 +26,15 @@ impl Turn {
                 .acquire_owned()
                 .await
                 .expect("the semaphore is never closed"),
+            _before: None,
+        }
+    }
+
+    /// Gives that one back, too.
+    pub fn behind(self, before: Self) -> Self {
+        Self {
+            _before: Some(Box::new(before)),
+            ..self
         }
     }
 }
@@ -40,6 +51,14 @@ impl Turns {
     pub fn of(connections: u32) -> Self {
         Self {
             each: (connections / 3).max(1) as usize,
+            users: Mutex::default(),
+        }
+    }
+
+    /// One for each user.
+    pub fn one_each() -> Self {
+        Self {
+            each: 1,
             users: Mutex::default(),
         }
     }

@@ -292,3 +292,46 @@ async fn a_user_has_a_hundred_unfinished_replies_and_no_more() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_user_whose_rows_are_locked_keeps_nobody_elses_replies_waiting() {
+    let test = TestDatabase::create().await;
+    let replica = Replica::with(&test, QUICK, room(10, 5)).await;
+    let (alice, bob) = (replica.viewer("alice").await, replica.viewer("bob").await);
+    let mut asked = Vec::new();
+    for n in 0..4 {
+        let id = ask(&replica, &alice, &n.to_string()).await;
+        asked.push((id, replica.desk.next().await));
+    }
+    // As while something large of hers is deleted.
+    let mut holder = test.superuser().await;
+    sqlx::raw_sql("begin")
+        .execute(&mut holder)
+        .await
+        .expect("begun");
+    sqlx::query("select from chat.list_revisions where user_id = $1 for update")
+        .bind(alice.user_id().uuid())
+        .execute(&mut holder)
+        .await
+        .expect("locked");
+    let mut replies = Vec::new();
+    for (id, writing) in asked {
+        writing.finish();
+        replies.push(id);
+    }
+    let bobs = ask(&replica, &bob, "bob's").await;
+    let writing = replica.desk.next().await;
+    assert_eq!(question(&writing), "bob's");
+    writing.finish();
+    replica.follow(&bob, bobs).await.finished().await;
+    assert_eq!(runs(&test).await, (0, 4));
+
+    sqlx::raw_sql("rollback")
+        .execute(&mut holder)
+        .await
+        .expect("ended");
+    for id in replies {
+        let ended = replica.follow(&alice, id).await.finished().await;
+        assert_eq!(ended.status, MessageStatus::Completed);
+    }
+}
