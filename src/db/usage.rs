@@ -54,6 +54,30 @@ impl ViewerTx {
         Ok(())
     }
 
+    /// Counts a reply that is gone, unless that is done.
+    pub async fn count_deleted_usage(
+        &mut self,
+        message_id: MessageId,
+        usage: Option<TokenUsage>,
+    ) -> Result<(), DbError> {
+        let result = sqlx::query(
+            "insert into chat.usage (user_id, id, prompt_tokens, completion_tokens, total_tokens) \
+             values ($1, $2, greatest($3, 0), greatest($4, 0), greatest($5, 0)) on conflict do nothing",
+        )
+        .bind(self.viewer.user_id().uuid())
+        .bind(message_id.uuid())
+        .bind(usage.map(|usage| usage.prompt_tokens))
+        .bind(usage.map(|usage| usage.completion_tokens))
+        .bind(usage.map(|usage| usage.total_tokens))
+        .execute(&mut *self.tx)
+        .await;
+        match result.map_err(during("count what a deleted reply has cost")) {
+            // What a deleted user has used is forgotten.
+            Err(DbError::UserGone { .. }) | Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Counts a title that a model wrote, whatever becomes of it.
     pub(super) async fn count_title_usage(&mut self, usage: TokenUsage) -> Result<(), DbError> {
         sqlx::query(

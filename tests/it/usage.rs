@@ -3,12 +3,13 @@
 
 use chrono::{DateTime, Duration, Utc};
 use loquat::{
+    chat::BusyPolicy,
     db::Viewer,
     model::{MessageId, ReplyErrorCode},
 };
 use serde_json::{Value, json};
 
-use crate::support::{Api, Replica, TestDatabase, sql, within};
+use crate::support::{Api, Replica, TestDatabase, eventually, sql, within};
 
 async fn usage(api: &Api<'_>, viewer: &Viewer, range: Value) -> Value {
     let data = api
@@ -95,6 +96,54 @@ async fn every_reply_that_reached_the_provider_is_counted_however_it_ended() {
         .expect("deleted");
     assert_eq!(usage(&api, &alice, json!({})).await, used(4, 15, 5, 20));
     assert_eq!(usage(&api, &bob, json!({})).await, used(0, 0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_reply_that_is_deleted_while_it_is_written_is_counted_once() {
+    let test = TestDatabase::create().await;
+    // The other hears of it with its next tick.
+    let (writer, other) = (Replica::start(&test).await, Replica::start(&test).await);
+    let api = Api::of(&writer);
+    let alice = writer.viewer("alice").await;
+    let mut replies = 0;
+    for (deleter, is_reset) in [
+        (&writer, true),
+        (&other, true),
+        (&writer, false),
+        (&other, false),
+    ] {
+        let conversation = writer.conversation(&alice).await;
+        let sent = writer.send(&alice, conversation, "hi").await.expect("sent");
+        let writing = writer.desk.next().await;
+        let mut reader = writer.follow(&alice, sent.reply.id).await;
+        writing.say("nearly all of it");
+        reader.until("nearly all of it").await;
+        // One that nobody was asked for costs nothing.
+        let waiting =
+            writer.send_when_busy(&alice, conversation, "more", BusyPolicy::Enqueue, None);
+        waiting.await.expect("sent");
+        if is_reset {
+            let reset = deleter.chat.reset_conversation(&alice, conversation).await;
+            reset.expect("reset");
+        } else {
+            let deleted = deleter.chat.delete_conversation(&alice, conversation);
+            deleted.await.expect("deleted");
+        }
+        writing.hung_up().await;
+        replies += 1;
+        let counted = eventually("it is counted", || async {
+            let used = usage(&api, &alice, json!({})).await;
+            (used["replies"] == replies).then_some(used)
+        })
+        .await;
+        let prompt = counted["promptTokens"].as_i64().expect("a number");
+        let completion = counted["completionTokens"].as_i64().expect("a number");
+        assert!(prompt >= replies && completion >= replies, "{counted}");
+        assert_eq!(
+            counted,
+            used(replies, prompt, completion, prompt + completion)
+        );
+    }
 }
 
 /// Two replies of this user a minute apart, dear enough to overflow an Int.

@@ -70,8 +70,35 @@ impl Engine {
             }
             // What it has written is stored, and its row let go, together with all others.
             Stop::HandedOver => self.let_go(&run).await,
-            Stop::Lost => {}
+            Stop::Lost => {
+                drop(held);
+                if let Err(error) = self.in_time(self.count_deleted(&run, asked)).await {
+                    tracing::warn!(
+                        message.id = %run.message_id(),
+                        error = &error as &dyn std::error::Error,
+                        "what a reply had cost when it was deleted could not be counted"
+                    );
+                }
+            }
         }
+    }
+
+    /// A reply that is deleted while it is written has its price all the same; one that goes on
+    /// elsewhere, or was ended in place of this process, has been counted there.
+    async fn count_deleted(&self, run: &Run, asked: Asked) -> Result<(), DbError> {
+        if asked.model().is_none() {
+            return Ok(());
+        }
+        let mut tx = self.database.engine_tx(&run.viewer).await?;
+        let is_there = tx.message(run.message_id()).await?.is_some();
+        tx.commit().await?;
+        if is_there {
+            return Ok(());
+        }
+        let usage = self.cost(run, asked).await;
+        let mut tx = self.database.engine_tx(&run.viewer).await?;
+        tx.count_deleted_usage(run.message_id(), usage).await?;
+        tx.commit().await
     }
 
     async fn generate(&self, run: &Run, asked: &Asked) -> Stop {
