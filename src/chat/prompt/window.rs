@@ -44,12 +44,13 @@ impl Window {
         }
     }
 
-    /// The window of a model that refused a prompt of so many tokens, and may have said why.
+    /// The window of a model that refused a prompt of so many tokens, and may have said why. If it
+    /// has not, half of that is a guess.
     pub fn after_refusal(self, sent: usize, said: Option<u32>) -> Self {
         let said = said.map(tokens).filter(|context| *context < sent);
         Self {
             context: said.unwrap_or(sent / 2),
-            is_known: true,
+            is_known: said.is_some(),
             ..self
         }
     }
@@ -75,9 +76,13 @@ impl Window {
 
     /// The limit of the answer to a prompt of so many tokens, where it has one.
     pub fn max_tokens(self, prompt: usize) -> Option<u32> {
+        let limit = self.max_reply?;
+        if !self.is_known {
+            return Some(limit);
+        }
         let left = u32::try_from(self.context.saturating_sub(prompt)).unwrap_or(u32::MAX);
         let most = u32::try_from(self.for_reply()).unwrap_or(u32::MAX);
-        self.max_reply.map(|_| most.min(left.max(1)))
+        Some(most.min(left.max(1)))
     }
 
     /// How much text is worth reading for a prompt, in bytes: more than so many a token is rare.
@@ -156,15 +161,23 @@ mod tests {
     #[test]
     fn a_refusal_makes_the_room_smaller_by_what_it_says_or_by_half() {
         let window = Window::of("llama3.2", &settings(None, None));
-        for (said, context) in [
-            (None, 5_000),
-            (Some(8_192), 8_192),
-            (Some(10_000), 5_000),
-            (Some(0), 0),
+        for (said, context, is_known) in [
+            (None, 5_000, false),
+            (Some(8_192), 8_192, true),
+            (Some(10_000), 5_000, false),
+            (Some(0), 0, true),
         ] {
             let smaller = window.after_refusal(10_000, said);
-            assert_eq!((smaller.context, smaller.is_known), (context, true));
-            assert!(smaller.for_turns() <= context && smaller.at_most() <= context);
+            assert_eq!((smaller.context, smaller.is_known), (context, is_known));
+            assert!(smaller.for_turns() <= context);
+            assert_eq!(smaller.at_most() <= context, is_known);
         }
+    }
+
+    #[test]
+    fn a_guess_takes_nothing_from_the_answer() {
+        let limited = settings(None, Some(1_000));
+        let guessed = Window::of("llama3.2", &limited).after_refusal(10, None);
+        assert_eq!(guessed.max_tokens(5_000), Some(1_000));
     }
 }

@@ -43,7 +43,8 @@ impl Asked {
 }
 
 impl Engine {
-    /// A model that refuses the prompt as too long is asked once more, with less.
+    /// A model that refuses the prompt as too long is asked again with less, to the size that it
+    /// says or by halves, until nothing is left but what is never left out.
     pub(super) async fn ask(&self, run: &Run, material: Material, asked: &Asked) -> Stop {
         let mut window = Window::of(&material.model, &self.settings);
         let mut material = Some(Arc::new(material));
@@ -65,9 +66,7 @@ impl Engine {
                 error = &error as &dyn std::error::Error,
                 "the provider failed to write a reply"
             );
-            let may_be_shorter =
-                error.code == ReplyErrorCode::ContextTooLong && sent_before.is_none();
-            if !may_be_shorter || material.is_none() {
+            if error.code != ReplyErrorCode::ContextTooLong || material.is_none() {
                 return Stop::Ended(failed(error.code, error.message));
             }
             sent_before = Some(prompt.turns.len());
