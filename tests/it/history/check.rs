@@ -140,6 +140,12 @@ fn replies_are_what_was_said(world: &World, stored: &[Stored]) {
         .iter()
         .map(|message| (message.id, message.content.as_str()))
         .collect();
+    // How many replies there are to each.
+    let mut replies: HashMap<&str, usize> = HashMap::new();
+    for reply in stored.iter().filter(|message| message.role == "ASSISTANT") {
+        let question = questions[&reply.parent_id.expect("a question")];
+        *replies.entry(question).or_default() += 1;
+    }
     for reply in stored.iter().filter(|message| message.role == "ASSISTANT") {
         let question = questions[&reply.parent_id.expect("a question")];
         let mut said = calls.iter().filter(|call| call.asks(question));
@@ -148,6 +154,13 @@ fn replies_are_what_was_said(world: &World, stored: &[Stored]) {
                 let call = said.find(|call| call.said == reply.content);
                 let call = call.unwrap_or_else(|| panic!("never said: {reply:?}"));
                 assert!(call.is_complete, "{reply:?}");
+                let mut newest = calls.iter().rev().filter(|call| call.asks(question));
+                let newest = newest.find(|call| call.is_complete);
+                // Whoever lost a reply to a successor stores nothing of it.
+                assert!(
+                    replies[question] > 1 || newest.is_some_and(|it| it.said == reply.content),
+                    "{newest:?} was said later: {reply:?}"
+                );
                 assert_eq!(reply.usages, 1, "{reply:?}");
             }
             "STOPPED" | "FAILED" => {
@@ -165,12 +178,6 @@ fn replies_are_what_was_said(world: &World, stored: &[Stored]) {
     }
     if world.common.is_faultless {
         // One run an attempt, and nobody was lost: no reply can have had more than one.
-        let mut replies: HashMap<&str, usize> = HashMap::new();
-        for reply in stored.iter().filter(|message| message.role == "ASSISTANT") {
-            *replies
-                .entry(questions[&reply.parent_id.expect("a question")])
-                .or_default() += 1;
-        }
         for (question, count) in replies {
             let runs = calls.iter().filter(|call| call.asks(question)).count();
             assert!(
