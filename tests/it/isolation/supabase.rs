@@ -224,10 +224,9 @@ async fn policies_with_supabases_functions_hold_where_a_run_is_taken_over() {
         (status_of(staying).await == "FAILED so far").then_some(())
     })
     .await;
-    // The other's ends too, though the policies let nobody write in their name: without the text,
-    // which only they may read.
+    // The other's ends too, though the policies let nobody write in their name.
     eventually("the other's reply is not taken up for ever", || async {
-        (status_of(leaving).await == "FAILED ").then_some(())
+        (status_of(leaving).await == "FAILED so far").then_some(())
     })
     .await;
     let left: i64 = sqlx::query_scalar(
