@@ -42,8 +42,8 @@ pub struct Process {
 }
 
 enum Kind {
-    Thread(Thread),
-    Program(Running),
+    Thread(Box<Thread>),
+    Program(Box<Running>),
 }
 
 impl Process {
@@ -51,7 +51,7 @@ impl Process {
         let cable = Cable::to(&common.test.url).await;
         let test = common.test.through(cable.url.clone());
         Self {
-            kind: Kind::Thread(Thread::start(common, test, seed).await),
+            kind: Kind::Thread(Box::new(Thread::start(common, test, seed).await)),
             cable,
         }
     }
@@ -60,7 +60,7 @@ impl Process {
         let cable = Cable::to(&common.test.url).await;
         let test = common.test.through(cable.url.clone());
         Self {
-            kind: Kind::Program(Running::start(common, &test).await),
+            kind: Kind::Program(Box::new(Running::start(common, &test).await)),
             cable,
         }
     }
