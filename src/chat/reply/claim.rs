@@ -43,12 +43,12 @@ enum Look {
     Contested,
 }
 
-/// The runs that a look has claimed, and the places that they take.
+/// The runs that a look has claimed, the places that they take, and how long their leases last.
 struct Claimed {
     look: Look,
     /// Whether there may be more of them than places.
     is_room_short: bool,
-    runs: Vec<(ClaimedRun, Place)>,
+    runs: Vec<(ClaimedRun, Place, Instant)>,
 }
 
 impl Engine {
@@ -106,8 +106,6 @@ impl Engine {
 
     async fn claim(self: &Arc<Self>) -> Result<Look, DbError> {
         let claims = self.claims();
-        // From before the leases are written, so that they run out here no later than there.
-        let lease_until = Instant::now() + claims.lease;
         let mut tx = self.database.system_tx(SystemReason::Recovery).await?;
         let doomed = tx.claim_doomed(&claims, stored(BATCH)).await?;
         let claimed = self.claim_into_room(&mut tx, &claims).await?;
@@ -120,7 +118,7 @@ impl Engine {
             self.end_claimed(run);
         }
         self.room.note(claimed.is_room_short);
-        for (run, place) in claimed.runs {
+        for (run, place, lease_until) in claimed.runs {
             self.begin_claimed(run, place, lease_until);
         }
         Ok(look)
@@ -167,6 +165,9 @@ impl Engine {
             return Ok(nothing(rest, false));
         }
         let mut places: Vec<Place> = (0..free).map_while(|_| self.room.next()).collect();
+        // From just before the leases are written: they run out here no later than there, and have
+        // not run out already where this transaction had to wait for its beginning.
+        let lease_until = Instant::now() + claims.lease;
         let runs = tx.claim_runs(claims, &users, stored(places.len())).await?;
         let look = match runs.is_empty() {
             true => rest,
@@ -174,7 +175,7 @@ impl Engine {
         };
         let runs = runs
             .into_iter()
-            .map_while(|run| Some((run, places.pop()?)))
+            .map_while(|run| Some((run, places.pop()?, lease_until)))
             .collect();
         Ok(Claimed {
             look,
