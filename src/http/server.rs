@@ -1,8 +1,8 @@
 //! Accepts connections and ends them.
 //!
-//! Every connection is a task of the [`Lifecycle`]. A client that takes its time over the headers
-//! is cut off, so that idle sockets cannot use up the process; a body's limit belongs to the
-//! handler that reads it. HTTP/1.1 alone: browsers speak HTTP/2 only over TLS, which ends at a
+//! Every connection is a task of the [`Lifecycle`]. A client that takes its time over the headers,
+//! or takes nothing of what it is sent, is cut off, so that idle sockets cannot use up the process;
+//! a body's limit belongs to the handler that reads it. HTTP/1.1 alone: browsers speak HTTP/2 only over TLS, which ends at a
 //! proxy, and proxies come by HTTP/1.1.
 
 use std::{net::IpAddr, pin::pin, sync::Arc, time::Duration};
@@ -19,6 +19,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::sleep,
 };
+use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 
 use super::client_address::client_address;
@@ -27,6 +28,10 @@ use crate::lifecycle::Lifecycle;
 /// How long a connection may wait for a request's headers, between requests too: longer than the
 /// proxies in front (60 s is their custom), or they would send into a connection being closed.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// How long a client may take nothing of what it is sent: longer than sockets and streams wait for
+/// theirs, which say more about it.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The pause after a failed accept: when file descriptors run out, some may come back.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
@@ -57,6 +62,7 @@ pub async fn serve(
                     router.clone(),
                     trusted_proxies.clone(),
                     lifecycle.clone(),
+                    WRITE_TIMEOUT,
                 ));
             }
             Err(error) if is_the_client_s(&error) => {}
@@ -74,11 +80,14 @@ async fn connection(
     router: Router,
     trusted_proxies: Arc<[IpNet]>,
     lifecycle: Lifecycle,
+    write_timeout: Duration,
 ) {
     // Deltas are small and must not wait for one another.
     if stream.set_nodelay(true).is_err() {
         return;
     }
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(write_timeout));
     let service = router.map_request(move |mut request: Request<Incoming>| {
         let address = client_address(peer, request.headers(), &trusted_proxies);
         request.extensions_mut().insert(ClientAddress(address));
@@ -88,7 +97,10 @@ async fn connection(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+            .serve_connection(
+                TokioIo::new(Box::pin(stream)),
+                TowerToHyperService::new(service)
+            )
             .with_upgrades()
     );
     // An error here is a client that went away or spoke something else than HTTP; its requests
@@ -113,7 +125,7 @@ fn is_the_client_s(error: &std::io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{sync::Arc, time::Duration};
 
     use axum::{Router, routing::get};
     use tokio::{
@@ -122,7 +134,7 @@ mod tests {
         sync::Notify,
     };
 
-    use super::serve;
+    use super::{connection, serve};
     use crate::lifecycle::Lifecycle;
 
     async fn started(router: Router) -> (std::net::SocketAddr, Lifecycle) {
@@ -177,5 +189,30 @@ mod tests {
         }
         lifecycle.begin_hard_stop();
         lifecycle.finished().await;
+    }
+
+    #[tokio::test]
+    async fn a_client_that_never_reads_its_answer_is_cut_off() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let mut client = TcpStream::connect(address).await.expect("connected");
+        let (stream, peer) = listener.accept().await.expect("accepted");
+        let router = Router::new().route("/", get(async || vec![b'x'; 64 << 20]));
+        let serving = tokio::spawn(connection(
+            stream,
+            peer.ip(),
+            router,
+            Arc::default(),
+            Lifecycle::new(),
+            Duration::from_millis(300),
+        ));
+        client
+            .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .await
+            .expect("sent");
+        let limit = Duration::from_secs(20);
+        let ended = tokio::time::timeout(limit, serving).await;
+        ended.expect("it is cut").expect("no panic");
+        assert!(read_to_end(client).await.len() < 64 << 20);
     }
 }
