@@ -37,6 +37,7 @@ mod secrets_in_logs;
 mod security;
 mod startup;
 mod stop;
+mod streams;
 mod support;
 mod suspension;
 mod titles;

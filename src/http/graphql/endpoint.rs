@@ -1,6 +1,12 @@
 //! What every transport shares: who asks, whether the operation may run, and how it is run.
 
-use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    future::pending,
+    net::IpAddr,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use async_graphql::{
     Executor, Request, Response,
@@ -13,6 +19,7 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use http::{Extensions, HeaderMap};
+use tokio::time::sleep;
 use tracing::Instrument;
 
 use super::{Backend, SignInError, Timing, failure::Failure, params::Params};
@@ -213,13 +220,37 @@ impl Carrier {
             (Self::Get, OperationType::Mutation) => {
                 Err(Failure::method("POST", "A mutation must be sent by POST."))
             }
-            (Self::Get | Self::Post, OperationType::Subscription) => Err(Failure::malformed(
-                "A subscription has more than one answer: \
-                 open a WebSocket (graphql-transport-ws) for it.",
-            )),
             _ => Ok(()),
         }
     }
+}
+
+/// Waits until a session is over, by its proof or before; why.
+pub(super) async fn over<B: Backend>(session: &B::Session) -> &'static str {
+    let expired = async {
+        loop {
+            match remaining::<B>(session) {
+                None => pending().await,
+                Some(Duration::ZERO) => return "The credential has expired",
+                // The monotonic clock and the calendar may disagree; the calendar decides.
+                Some(remaining) => sleep(remaining).await,
+            }
+        }
+    };
+    tokio::select! {
+        reason = expired => reason,
+        reason = B::ended(session) => reason,
+    }
+}
+
+/// How long the session's proof still holds; `None`: for ever.
+fn remaining<B: Backend>(session: &B::Session) -> Option<Duration> {
+    let expires_at = B::expires_at(session)?;
+    Some(
+        expires_at
+            .duration_since(SystemTime::now())
+            .unwrap_or_default(),
+    )
 }
 
 /// Where a request came from. Unknown only where no server accepted it, as in some tests.

@@ -15,6 +15,15 @@ pub(super) enum Media {
     Json,
 }
 
+/// The two media types of an answer that goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// `text/event-stream`: server-sent events, by the protocol of graphql-sse.
+    Events,
+    /// `multipart/mixed;subscriptionSpec=1.0`, the protocol of Apollo's clients.
+    Parts,
+}
+
 impl Media {
     pub fn content_type(self) -> &'static str {
         match self {
@@ -23,35 +32,68 @@ impl Media {
         }
     }
 
-    fn essence(self) -> &'static str {
-        match self {
+    fn wanted(self, range: &Mime) -> Option<Precision> {
+        let essence = match self {
             Self::GraphqlResponse => "application/graphql-response+json",
             Self::Json => "application/json",
+        };
+        precision(range, mime::APPLICATION.as_str(), essence)
+    }
+}
+
+impl Form {
+    /// Parts are for those who name them by their version: what else `multipart/mixed` may hold,
+    /// such as deferred fragments, is not ours.
+    fn wanted(self, range: &Mime) -> Option<Precision> {
+        match self {
+            Self::Events => precision(range, mime::TEXT.as_str(), "text/event-stream"),
+            Self::Parts => (range.essence_str() == "multipart/mixed"
+                && range
+                    .get_param("subscriptionSpec")
+                    .is_some_and(|version| version == "1.0"))
+            .then_some(Precision::Named),
         }
     }
 }
 
-/// What the client likes best; `None`: neither. A stream is never chosen here: clients list
-/// `text/event-stream` with every query, and mean it for subscriptions.
-pub(super) fn negotiate(headers: &HeaderMap) -> Option<Media> {
-    let values: Vec<&str> = headers
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .collect();
-    if values.iter().all(|value| value.trim().is_empty()) {
-        // Clients that say nothing are older than the newer type.
-        return Some(Media::Json);
+/// What the client takes, in each of the two kinds of answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Acceptable {
+    pub single: Option<Media>,
+    pub stream: Option<Form>,
+}
+
+impl Acceptable {
+    pub fn of(headers: &HeaderMap) -> Self {
+        let values: Vec<&str> = headers
+            .get_all(ACCEPT)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .collect();
+        if values.iter().all(|value| value.trim().is_empty()) {
+            // Clients that say nothing are older than the newer type.
+            return Self {
+                single: Some(Media::Json),
+                stream: Some(Form::Events),
+            };
+        }
+        let ranges: Vec<Range> = values
+            .iter()
+            .flat_map(|value| split(value))
+            .filter_map(Range::parse)
+            .collect();
+        Self {
+            single: single(&ranges),
+            stream: stream(&ranges),
+        }
     }
-    let ranges: Vec<Range> = values
-        .iter()
-        .flat_map(|value| split(value))
-        .filter_map(Range::parse)
-        .collect();
-    // Of two that are liked as much, the one that is named more precisely; of two that are named,
-    // the newer; of two that are not, the older.
-    let json = liking(&ranges, Media::Json);
-    let newer = liking(&ranges, Media::GraphqlResponse);
+}
+
+/// Of two that are liked as much, the one that is named more precisely; of two that are named,
+/// the newer; of two that are not, the older.
+fn single(ranges: &[Range]) -> Option<Media> {
+    let json = liking(ranges, |range| Media::Json.wanted(range));
+    let newer = liking(ranges, |range| Media::GraphqlResponse.wanted(range));
     match (json, newer) {
         (None, None) => None,
         (Some(_), None) => Some(Media::Json),
@@ -67,11 +109,25 @@ pub(super) fn negotiate(headers: &HeaderMap) -> Option<Media> {
     }
 }
 
-/// The quality of the range that names the type most precisely; `None`: it is not wanted.
-fn liking(ranges: &[Range], media: Media) -> Option<(u16, Precision)> {
+/// Of two that are liked as much, the one that says how a stream ends.
+fn stream(ranges: &[Range]) -> Option<Form> {
+    let events = liking(ranges, |range| Form::Events.wanted(range));
+    let parts = liking(ranges, |range| Form::Parts.wanted(range));
+    match (events, parts) {
+        (None, None) => None,
+        (events, parts) if parts > events => Some(Form::Parts),
+        _ => Some(Form::Events),
+    }
+}
+
+/// The quality of the range that names a type most precisely; `None`: it is not wanted.
+fn liking(
+    ranges: &[Range],
+    wanted: impl Fn(&Mime) -> Option<Precision>,
+) -> Option<(u16, Precision)> {
     ranges
         .iter()
-        .filter_map(|range| Some((range.precision(media)?, range.quality)))
+        .filter_map(|range| Some((wanted(&range.media)?, range.quality)))
         .max()
         .filter(|(_, quality)| *quality > 0)
         .map(|(precision, quality)| (quality, precision))
@@ -80,8 +136,27 @@ fn liking(ranges: &[Range], media: Media) -> Option<(u16, Precision)> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Precision {
     Anything,
-    Application,
+    Family,
     Named,
+}
+
+/// How precisely the range names a type in UTF-8; `None`: it does not.
+fn precision(range: &Mime, family: &str, essence: &str) -> Option<Precision> {
+    let charset = range.get_param(mime::CHARSET);
+    if charset.is_some_and(|charset| charset != mime::UTF_8) {
+        return None;
+    }
+    if range.essence_str() == essence {
+        return Some(Precision::Named);
+    }
+    if range.subtype() != mime::STAR {
+        return None;
+    }
+    if range.type_() == mime::STAR {
+        Some(Precision::Anything)
+    } else {
+        (range.type_() == family).then_some(Precision::Family)
+    }
 }
 
 struct Range {
@@ -98,20 +173,6 @@ impl Range {
             Some(value) => quality(value.as_str())?,
         };
         Some(Self { media, quality })
-    }
-
-    /// How precisely the range names this type; `None`: it does not.
-    fn precision(&self, media: Media) -> Option<Precision> {
-        let charset = self.media.get_param(mime::CHARSET);
-        if charset.is_some_and(|charset| charset != mime::UTF_8) {
-            return None;
-        }
-        match self.media.essence_str() {
-            "*/*" => Some(Precision::Anything),
-            "application/*" => Some(Precision::Application),
-            essence if essence == media.essence() => Some(Precision::Named),
-            _ => None,
-        }
     }
 }
 
@@ -162,12 +223,12 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
 mod tests {
     use http::{HeaderMap, HeaderValue, header};
 
-    use super::{Media, is_json, negotiate};
+    use super::{Acceptable, Form, Media, is_json};
 
-    fn accept(value: &'static str) -> Option<Media> {
+    fn accept(value: &'static str) -> Acceptable {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static(value));
-        negotiate(&headers)
+        Acceptable::of(&headers)
     }
 
     #[test]
@@ -177,7 +238,7 @@ mod tests {
         const URQL: &str = "application/graphql-response+json, application/graphql+json, \
                             application/json, text/event-stream, multipart/mixed";
 
-        assert_eq!(negotiate(&HeaderMap::new()), Some(Json));
+        assert_eq!(Acceptable::of(&HeaderMap::new()).single, Some(Json));
         for (value, expected) in [
             ("", Some(Json)),
             ("*/*", Some(Json)),
@@ -214,7 +275,40 @@ mod tests {
             ),
             ("nonsense, application/json", Some(Json)),
         ] {
-            assert_eq!(accept(value), expected, "{value}");
+            assert_eq!(accept(value).single, expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_stream_is_of_the_form_that_the_client_names() {
+        use Form::{Events, Parts};
+        const APOLLO: &str = "multipart/mixed;boundary=graphql;subscriptionSpec=1.0,\
+                              application/graphql-response+json,application/json;q=0.9";
+
+        assert_eq!(Acceptable::of(&HeaderMap::new()).stream, Some(Events));
+        for (value, expected) in [
+            ("text/event-stream", Some(Events)),
+            ("text/event-stream; charset=utf-8", Some(Events)),
+            ("text/event-stream, multipart/mixed", Some(Events)),
+            ("*/*", Some(Events)),
+            ("text/*", Some(Events)),
+            (APOLLO, Some(Parts)),
+            ("multipart/mixed; subscriptionSpec=\"1.0\"", Some(Parts)),
+            (
+                "multipart/mixed;subscriptionSpec=1.0, text/event-stream",
+                Some(Events),
+            ),
+            (
+                "multipart/mixed;subscriptionSpec=1.0, text/event-stream;q=0.5",
+                Some(Parts),
+            ),
+            ("multipart/mixed;deferSpec=20220824", None),
+            ("multipart/mixed;subscriptionSpec=2.0", None),
+            ("multipart/mixed", None),
+            ("text/event-stream;q=0, */*", None),
+            ("application/json", None),
+        ] {
+            assert_eq!(accept(value).stream, expected, "{value}");
         }
     }
 

@@ -1,20 +1,22 @@
-//! `/graphql`: GraphQL over HTTP and over WebSockets.
+//! `/graphql`: GraphQL over HTTP, with single answers and streams, and over WebSockets.
 //!
-//! Both transports speak their protocol and nothing more; [`endpoint`] is what they share: who
+//! The transports speak their protocols and nothing more; [`endpoint`] is what they share: who
 //! asks, whether the operation may run, and how it is run. Invariant: no text reaches the
 //! executor except through [`Endpoint`], so that what the guard and the sign-in rule refuse is
 //! refused everywhere. They must not know the schema: what is executed stands behind [`Backend`].
 //!
-//! Server-sent events and multipart answers will be modules beside `single` and `websocket`;
-//! persisted operations, a step in `params`.
+//! Persisted operations will be a step in `params`.
 
 mod backend;
+mod body;
 mod endpoint;
+mod exchange;
 mod failure;
 mod media;
 mod params;
 mod respond;
 mod single;
+mod streamed;
 mod websocket;
 
 use axum::{
@@ -39,6 +41,6 @@ async fn serve<B: Backend>(State(endpoint): State<Endpoint<B>>, request: Request
     if websocket::is_handshake(&request) {
         websocket::accept(endpoint, request).await
     } else {
-        single::answer(endpoint, request).await
+        exchange::answer(endpoint, request).await
     }
 }

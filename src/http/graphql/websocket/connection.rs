@@ -1,10 +1,6 @@
 //! One socket: reads what the client says and keeps the clocks.
 
-use std::{
-    future::pending,
-    net::IpAddr,
-    time::{Duration, SystemTime},
-};
+use std::{future::pending, net::IpAddr};
 
 use axum::extract::ws::{Message, WebSocket};
 use futures_util::{StreamExt, future::BoxFuture, stream::SplitStream};
@@ -13,13 +9,14 @@ use serde_json::Value;
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout},
 };
 use tracing::Instrument;
 
 use super::{
     super::{
         Backend, Endpoint,
+        endpoint::over,
         failure::{self, Failure},
         params::Params,
     },
@@ -161,7 +158,7 @@ impl<B: Backend> Connection<B> {
                     self.signing_in = None;
                     self.signed_in(session, answer).await
                 }
-                () = deadline::<B>(&self.phase) => self.deadline(),
+                () = deadline(&self.phase) => Err(Close::init_timeout().into()),
                 reason = ended::<B>(&self.phase) => Err(Close::forbidden(reason).into()),
                 Some(_) = self.operations.join_next() => Ok(()),
                 _ = pings.tick() => {
@@ -311,18 +308,6 @@ impl<B: Backend> Connection<B> {
             sent = self.queue.send(Outgoing::Control(message)) => sent.map_err(|_| End::Cut),
         }
     }
-
-    fn deadline(&self) -> Result<(), End> {
-        match &self.phase {
-            Phase::Opened { .. } => Err(Close::init_timeout().into()),
-            Phase::SigningIn => Ok(()),
-            // The monotonic clock and the calendar may disagree; the calendar decides.
-            Phase::Open(session) => match remaining::<B>(session) {
-                Some(Duration::ZERO) => Err(Close::forbidden("The credential has expired").into()),
-                _ => Ok(()),
-            },
-        }
-    }
 }
 
 /// The outcome of the sign-in under way, or never.
@@ -333,34 +318,20 @@ async fn judged<S>(signing_in: &mut Option<SigningIn<S>>) -> (Result<S, Failure>
     }
 }
 
-/// When the phase may last no longer.
-async fn deadline<B: Backend>(phase: &Phase<B::Session>) {
+/// When nothing was said for too long.
+async fn deadline<S>(phase: &Phase<S>) {
     match phase {
-        Phase::Opened { deadline } => tokio::time::sleep_until(*deadline).await,
-        Phase::SigningIn => pending().await,
-        Phase::Open(session) => match remaining::<B>(session) {
-            Some(remaining) => sleep(remaining).await,
-            None => pending().await,
-        },
+        Phase::Opened { deadline } => sleep_until(*deadline).await,
+        Phase::SigningIn | Phase::Open(_) => pending().await,
     }
 }
 
-/// Why the session is over before its proof runs out.
+/// Why the session is over.
 async fn ended<B: Backend>(phase: &Phase<B::Session>) -> &'static str {
     match phase {
-        Phase::Open(session) => B::ended(session).await,
+        Phase::Open(session) => over::<B>(session).await,
         Phase::Opened { .. } | Phase::SigningIn => pending().await,
     }
-}
-
-/// How long the session's proof still holds; `None`: for ever.
-fn remaining<B: Backend>(session: &B::Session) -> Option<Duration> {
-    let expires_at = B::expires_at(session)?;
-    Some(
-        expires_at
-            .duration_since(SystemTime::now())
-            .unwrap_or_default(),
-    )
 }
 
 fn too_many_operations() -> async_graphql::ServerError {

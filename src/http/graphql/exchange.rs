@@ -1,0 +1,95 @@
+//! One HTTP request, from its headers to its answer: a single one
+//! (<https://graphql.github.io/graphql-over-http/draft/>) or a stream.
+
+use async_graphql::parser::types::OperationType;
+use axum::{extract::Request, response::Response};
+use http::{Method, StatusCode};
+
+use super::{
+    Backend, Endpoint, body,
+    endpoint::{Carrier, address_of},
+    failure::{Failure, Kind},
+    media::{Acceptable, Media},
+    params::Params,
+    respond, single, streamed,
+};
+use crate::{auth::no_credential_in_query, graphql::ErrorCode, telemetry::RequestId};
+
+pub(super) async fn answer<B: Backend>(endpoint: Endpoint<B>, request: Request) -> Response {
+    let id = request
+        .extensions()
+        .get::<RequestId>()
+        .cloned()
+        .unwrap_or_else(RequestId::new);
+    let acceptable = Acceptable::of(request.headers());
+    match run(&endpoint, request, acceptable, &id).await {
+        Ok(response) => response,
+        Err(failure) => refusal(failure, acceptable),
+    }
+}
+
+async fn run<B: Backend>(
+    endpoint: &Endpoint<B>,
+    request: Request,
+    acceptable: Acceptable,
+    id: &RequestId,
+) -> Result<Response, Failure> {
+    if acceptable.single.is_none() && acceptable.stream.is_none() {
+        return Err(not_acceptable(
+            "The answer can be application/graphql-response+json, application/json or \
+             text/event-stream; Accept allows none of them.",
+        ));
+    }
+    let (parts, body) = request.into_parts();
+    // The form first: it costs nothing and needs no credential to judge.
+    let is_get = parts.method == Method::GET;
+    let params = if is_get {
+        Params::from_query_string(parts.uri.query().unwrap_or_default())?
+    } else if parts.method == Method::POST {
+        body::read(&parts.headers, body).await?
+    } else {
+        return Err(Failure::method(
+            "GET, POST",
+            "GraphQL is asked by GET or POST.",
+        ));
+    };
+    let address = address_of(&parts.extensions);
+    no_credential_in_query(parts.uri.query())
+        .map_err(|error| endpoint.unusable(&error, address))?;
+    let session = endpoint.sign_in_by_headers(&parts.headers, address).await?;
+    let carrier = if is_get { Carrier::Get } else { Carrier::Post };
+    let operation = endpoint.prepare(params, carrier, session.as_ref())?;
+    // Clients list streams with every query, and mean them for subscriptions.
+    let form = match (operation.kind, acceptable.single) {
+        (OperationType::Subscription, _) | (_, None) => acceptable.stream.ok_or_else(|| {
+            not_acceptable(
+                "A subscription has more than one answer: accept text/event-stream or \
+                 multipart/mixed;subscriptionSpec=1.0, or open a WebSocket (graphql-transport-ws).",
+            )
+        })?,
+        (_, Some(media)) => {
+            return match endpoint.execute(operation).await {
+                Ok(response) => Ok(single::success(&respond::finish(response, id), media)),
+                Err(_) => Err(Failure::panicked(id)),
+            };
+        }
+    };
+    Ok(streamed::answer(endpoint, operation, session, form, id))
+}
+
+/// In the form of an answer that the client takes. What GraphQL refuses is an event where only
+/// events are taken; what is refused below it has its status there, too.
+fn refusal(failure: Failure, acceptable: Acceptable) -> Response {
+    match acceptable {
+        Acceptable {
+            single: None,
+            stream: Some(form),
+        } if failure.kind == Kind::Request => streamed::refusal(&failure, form),
+        // A client that takes nothing of ours is told so in the older type.
+        Acceptable { single, .. } => single::refusal(failure, single.unwrap_or(Media::Json)),
+    }
+}
+
+fn not_acceptable(message: &str) -> Failure {
+    Failure::http(StatusCode::NOT_ACCEPTABLE, ErrorCode::BadUserInput, message)
+}

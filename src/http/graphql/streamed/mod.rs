@@ -1,0 +1,212 @@
+//! An answer that goes on: the events of a subscription as the body of an HTTP response.
+//!
+//! What it shares with sockets: a task of its own for each operation, one short queue to the
+//! client, a heartbeat, a limit to how long the client may take over one message, an end when the
+//! credential does and when the process stops. An end that is not the operation's own is told in
+//! a way that clients ask again after, with fresh credentials: where the form has no word for it,
+//! the response breaks off.
+
+mod form;
+
+use async_graphql::parser::types::OperationType;
+use axum::{
+    body::{Body, Bytes},
+    response::Response,
+};
+use futures_util::{
+    StreamExt,
+    future::Either,
+    stream::{self, Stream},
+};
+use http::{
+    HeaderName, HeaderValue,
+    header::{CACHE_CONTROL, CONTENT_TYPE, VARY},
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval_at, timeout},
+};
+use tracing::Instrument;
+
+use super::{
+    Backend, Endpoint,
+    endpoint::{Operation, Panicked, over},
+    failure::Failure,
+    media::Form,
+    respond::{self, Payload},
+};
+use crate::telemetry::RequestId;
+
+/// How many messages wait for the client. When they do, the operation waits too.
+const QUEUE: usize = 32;
+
+/// What nginx is asked by, for one response: to pass on what there is.
+const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// Runs the operation in a task of its own, which ends with it, or when the client goes.
+pub(super) fn answer<B: Backend>(
+    endpoint: &Endpoint<B>,
+    operation: Operation,
+    session: Option<B::Session>,
+    form: Form,
+    id: &RequestId,
+) -> Response {
+    let (queue, body) = mpsc::channel(QUEUE);
+    let run = run(
+        endpoint.clone(),
+        operation,
+        session,
+        form,
+        queue,
+        id.clone(),
+    );
+    endpoint.lifecycle.spawn(run.in_current_span());
+    respond(form, parts(body))
+}
+
+/// One message on its way out.
+enum Outgoing {
+    Part(Bytes),
+    Last(Bytes),
+}
+
+/// The last message is missing.
+#[derive(Debug, thiserror::Error)]
+#[error("the stream was interrupted")]
+struct Interrupted;
+
+/// The body that is made of the messages.
+fn parts(
+    queue: mpsc::Receiver<Outgoing>,
+) -> impl Stream<Item = Result<Bytes, Interrupted>> + Send + 'static {
+    stream::unfold(Some(queue), async |queue| {
+        let mut queue = queue?;
+        match queue.recv().await {
+            Some(Outgoing::Part(part)) => Some((Ok(part), Some(queue))),
+            Some(Outgoing::Last(part)) => Some((Ok(part), None)),
+            None => Some((Err(Interrupted), None)),
+        }
+    })
+}
+
+/// What was refused, as the only event.
+pub(super) fn refusal(failure: &Failure, form: Form) -> Response {
+    let payload = Payload::error((*failure.error).clone());
+    let parts = [form.opening(), form.next(&payload), form.complete()];
+    respond(form, stream::iter(parts.map(Ok)))
+}
+
+fn respond(
+    form: Form,
+    parts: impl Stream<Item = Result<Bytes, Interrupted>> + Send + 'static,
+) -> Response {
+    let mut response = Response::new(Body::from_stream(parts));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
+    // Whoever compresses would hold the beginning back.
+    headers.insert(
+        CACHE_CONTROL,
+        HeaderValue::from_static("no-store, no-transform"),
+    );
+    headers.insert(VARY, HeaderValue::from_static("accept"));
+    headers.insert(UNBUFFERED, HeaderValue::from_static("no"));
+    response
+}
+
+async fn run<B: Backend>(
+    endpoint: Endpoint<B>,
+    operation: Operation,
+    session: Option<B::Session>,
+    form: Form,
+    queue: mpsc::Sender<Outgoing>,
+    id: RequestId,
+) {
+    // Until its last message is on its way, the process does not end it by itself.
+    let awaited = endpoint.lifecycle.awaited();
+    let interruption = tokio::select! {
+        biased;
+        () = queue.closed() => return,
+        () = follow(&endpoint, operation, form, &queue, &id) => return,
+        () = endpoint.lifecycle.hard_stop().cancelled() => Failure::draining(),
+        reason = ended::<B>(session.as_ref()) => Failure::unauthenticated(reason),
+    };
+    drop(awaited);
+    if let Some(last) = form.interrupted(&interruption) {
+        // A client that does not take it is gone.
+        drop(
+            timeout(
+                endpoint.options.timing.close,
+                queue.send(Outgoing::Last(last)),
+            )
+            .await,
+        );
+    }
+}
+
+/// The client is gone, or takes nothing more.
+struct Gone;
+
+/// To the operation's own end.
+async fn follow<B: Backend>(
+    endpoint: &Endpoint<B>,
+    operation: Operation,
+    form: Form,
+    queue: &mpsc::Sender<Outgoing>,
+    id: &RequestId,
+) {
+    let timing = endpoint.options.timing;
+    let say = async |message: Outgoing| match timeout(timing.send, queue.send(message)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(Gone),
+        Err(_) => {
+            tracing::info!("a stream was cut because its client took nothing more");
+            Err(Gone)
+        }
+    };
+    let mut events = if operation.kind == OperationType::Subscription {
+        Either::Left(endpoint.subscribe(operation))
+    } else {
+        Either::Right(Box::pin(stream::once(endpoint.execute(operation))))
+    };
+    let mut heartbeat = interval_at(Instant::now() + timing.ping, timing.ping);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut message = Some(form.opening());
+    while let Some(next) = message {
+        if say(Outgoing::Part(next)).await.is_err() {
+            return;
+        }
+        message = tokio::select! {
+            event = events.next() => match event {
+                None => None,
+                Some(event) => {
+                    heartbeat.reset();
+                    let payload = match event {
+                        Ok(response) => respond::finish(response, id),
+                        Err(Panicked) => Payload::error(*Failure::panicked(id).error),
+                    };
+                    let was_executed = payload.was_executed();
+                    let message = form.next(&payload);
+                    if !was_executed {
+                        if say(Outgoing::Part(message)).await.is_err() {
+                            return;
+                        }
+                        None
+                    } else {
+                        Some(message)
+                    }
+                }
+            },
+            _ = heartbeat.tick() => Some(form.heartbeat()),
+        };
+    }
+    // When the client is gone there is nobody to tell.
+    drop(say(Outgoing::Last(form.complete())).await);
+}
+
+/// Why the session is over; never, where nobody has signed in.
+async fn ended<B: Backend>(session: Option<&B::Session>) -> &'static str {
+    match session {
+        Some(session) => over::<B>(session).await,
+        None => std::future::pending().await,
+    }
+}
