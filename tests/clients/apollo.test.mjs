@@ -1,5 +1,6 @@
 import { it } from "node:test";
 import { ApolloClient, ApolloLink, gql, HttpLink, InMemoryCache } from "@apollo/client";
+import { RetryLink } from "@apollo/client/link/retry";
 import { GraphQLWsLink } from "@apollo/client/link/subscriptions";
 import { OperationTypeNode } from "graphql";
 import { createClient } from "graphql-ws";
@@ -7,10 +8,10 @@ import WebSocket from "ws";
 import { CONVERSATION_EVENTS, followsThroughACut, Texts, VIEWER_EVENTS } from "./live.mjs";
 import { assertWhole, describeClient, follow, startChat } from "./suite.mjs";
 
-describeClient("Apollo Client", open, ({ arrive, prepare }) => {
+describeClient("Apollo Client over WebSockets", openSocket, ({ arrive, prepare }) => {
   it("has the exact text late on the same client, without deduplication", async (t) => {
     const { open: openDevice } = await arrive(t);
-    const client = openDevice(undefined, (way) => open(way, { queryDeduplication: false }));
+    const client = openDevice(undefined, (way) => openSocket(way, { queryDeduplication: false }));
     const { question, answer } = prepare();
     const { reply } = await startChat(client, question);
     const early = follow(client, reply);
@@ -25,13 +26,18 @@ describeClient("Apollo Client", open, ({ arrive, prepare }) => {
   });
 
   it("holds in its cache what the server holds, after a cut in mid-reply", async (t) => {
-    await followsThroughACut(t, { arrive, prepare }, openCached);
+    await followsThroughACut(t, { arrive, prepare }, (way) => openCached(openSocket(way)));
+  });
+});
+
+describeClient("Apollo Client over multipart answers", openParts, ({ arrive, prepare }) => {
+  it("holds in its cache what the server holds, after a cut in mid-reply", async (t) => {
+    await followsThroughACut(t, { arrive, prepare }, (way) => openCached(openParts(way)));
   });
 });
 
 /** A device that keeps its cache up to date by what it is told. */
-function openCached(way) {
-  const device = open(way);
+function openCached(device) {
   const { cache } = device;
   const texts = new Texts();
   const list = (update) =>
@@ -83,14 +89,26 @@ function openCached(way) {
 
 const VIEWER_ID = `{ viewer { id } }`;
 
-function open({ url, socketUrl, credential }, options) {
+/** Whatever breaks off is asked for again, from its beginning. */
+function openParts({ url, streamUrl, credential }) {
+  const http = (uri) => new HttpLink({ uri, headers: credential });
+  const retrying = new RetryLink({ attempts: { max: 5 } });
+  return open(ApolloLink.from([retrying, http(streamUrl)]), http(url), () => {});
+}
+
+function openSocket({ url, socketUrl, credential }, options) {
   const socket = createClient({ url: socketUrl, webSocketImpl: WebSocket, connectionParams: credential });
+  const http = new HttpLink({ uri: url, headers: credential });
+  return open(new GraphQLWsLink(socket), http, () => socket.dispose(), options);
+}
+
+function open(subscriptions, rest, close, options) {
   const client = new ApolloClient({
     cache: new InMemoryCache(),
     link: ApolloLink.split(
       ({ operationType }) => operationType === OperationTypeNode.SUBSCRIPTION,
-      new GraphQLWsLink(socket),
-      new HttpLink({ uri: url, headers: credential }),
+      subscriptions,
+      rest,
     ),
     ...options,
   });
@@ -114,7 +132,7 @@ function open({ url, socketUrl, credential }, options) {
     },
     close() {
       client.stop();
-      socket.dispose();
+      close();
     },
   };
 }

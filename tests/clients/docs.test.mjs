@@ -1,4 +1,4 @@
-/** The clients of docs/README.md, as they stand there. */
+/** The clients of docs/clients.md, as they stand there. */
 import assert from "node:assert/strict";
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
@@ -10,17 +10,17 @@ import { startLoquat } from "../server.mjs";
 import { MESSAGE_STREAM, START_CHAT } from "./documents.mjs";
 import { startProvider } from "./provider.mjs";
 
-const page = resolve(import.meta.dirname, "../../docs/README.md");
+const page = resolve(import.meta.dirname, "../../docs/clients.md");
 const QUERY = "{ viewer { externalId } }";
 
-describe("the clients of docs/README.md", { timeout: 60_000 }, () => {
+describe("the clients of docs/clients.md", { timeout: 60_000 }, () => {
   let blocks;
   let provider;
   let server;
 
   before(async () => {
     blocks = [...(await readFile(page, "utf8")).matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code);
-    assert.equal(blocks.length, 3);
+    assert.equal(blocks.length, 6);
     provider = await startProvider();
     server = await startLoquat({
       ...provider.settings,
@@ -50,42 +50,54 @@ describe("the clients of docs/README.md", { timeout: 60_000 }, () => {
     return (await import(file)).client;
   }
 
-  it("Apollo Client sends the token, over HTTP and over a socket", async (t) => {
-    const client = await load(t, blocks[0], () => server.token("ann"));
-    t.after(() => client.stop());
-    const { data } = await client.query({ query: gql(QUERY) });
-    assert.equal(data.viewer.externalId, "ann");
+  for (const [block, user, how] of [
+    [0, "ann", "over a socket"],
+    [3, "dora", "in a multipart answer"],
+  ]) {
+    it(`Apollo Client sends the token, over HTTP and ${how}`, async (t) => {
+      const client = await load(t, blocks[block], () => server.token(user));
+      t.after(() => client.stop());
+      const { data } = await client.query({ query: gql(QUERY) });
+      assert.equal(data.viewer.externalId, user);
 
-    const answer = provider.answer("Apollo?");
-    const started = await client.mutate({ mutation: gql(START_CHAT), variables: { message: "Apollo?" } });
-    const variables = { messageId: started.data.startChat.reply.id };
-    const events = [];
-    answer.write("Yes.");
-    answer.end();
-    await new Promise((complete, error) => {
-      const next = (event) => events.push(event.data.messageStream);
-      client.subscribe({ query: gql(MESSAGE_STREAM), variables }).subscribe({ next, error, complete });
+      const question = `${user}?`;
+      const answer = provider.answer(question);
+      const started = await client.mutate({ mutation: gql(START_CHAT), variables: { message: question } });
+      const variables = { messageId: started.data.startChat.reply.id };
+      const events = [];
+      answer.write("Yes.");
+      answer.end();
+      await new Promise((complete, error) => {
+        const next = (event) => events.push(event.data.messageStream);
+        client.subscribe({ query: gql(MESSAGE_STREAM), variables }).subscribe({ next, error, complete });
+      });
+      assert.equal(events.at(-1).message.content, "Yes.");
     });
-    assert.equal(events.at(-1).message.content, "Yes.");
-  });
+  }
 
-  it("urql sends the token, over HTTP and over a socket", async (t) => {
-    const client = await load(t, blocks[1], () => server.token("bob"));
-    const { data } = await client.query(QUERY, {});
-    assert.equal(data.viewer.externalId, "bob");
+  for (const [block, user, how] of [
+    [1, "bob", "over a socket"],
+    [4, "emil", "as server-sent events"],
+  ]) {
+    it(`urql sends the token, over HTTP and ${how}`, async (t) => {
+      const client = await load(t, blocks[block], () => server.token(user));
+      const { data } = await client.query(QUERY, {});
+      assert.equal(data.viewer.externalId, user);
 
-    const answer = provider.answer("urql?");
-    const started = await client.mutation(START_CHAT, { message: "urql?" });
-    const variables = { messageId: started.data.startChat.reply.id };
-    answer.write("Yes.");
-    answer.end();
-    await new Promise((finished, failed) => {
-      client.subscription(MESSAGE_STREAM, variables).subscribe(({ data, error }) => {
-        if (error) failed(error);
-        if (data?.messageStream.message?.content === "Yes.") finished();
+      const question = `${user}?`;
+      const answer = provider.answer(question);
+      const started = await client.mutation(START_CHAT, { message: question });
+      const variables = { messageId: started.data.startChat.reply.id };
+      answer.write("Yes.");
+      answer.end();
+      await new Promise((finished, failed) => {
+        client.subscription(MESSAGE_STREAM, variables).subscribe(({ data, error }) => {
+          if (error) failed(error);
+          if (data?.messageStream.message?.content === "Yes.") finished();
+        });
       });
     });
-  });
+  }
 
   it("graphql-ws keeps its socket beyond the end of its first token", async (t) => {
     const ends = [];
@@ -114,5 +126,18 @@ describe("the clients of docs/README.md", { timeout: 60_000 }, () => {
     for await (const { data } of events) last = data.messageStream;
     assert.equal(last.message.content, "Yes, still.");
     assert.equal(sockets, 1);
+  });
+
+  it("graphql-sse sends the token with everything", async (t) => {
+    const client = await load(t, blocks[5], () => server.token("fay"));
+    t.after(() => client.dispose());
+    const answer = provider.answer("Fay?");
+    const { value } = await client.iterate({ query: START_CHAT, variables: { message: "Fay?" } }).next();
+    const variables = { messageId: value.data.startChat.reply.id };
+    answer.write("Yes.");
+    answer.end();
+    let last;
+    for await (const { data } of client.iterate({ query: MESSAGE_STREAM, variables })) last = data.messageStream;
+    assert.equal(last.message.content, "Yes.");
   });
 });

@@ -37,7 +37,7 @@ const END = ["| `😀` |", "\n", "🚀"];
 
 /**
  * @param {string} name
- * @param {(way: { url: string, socketUrl: string, credential: object }) => Client} open
+ * @param {(way: { url: string, streamUrl: string, socketUrl: string, credential: object }) => Client} open
  * @param {(tools: object) => void} [more] tests of this library alone
  */
 export function describeClient(name, open, more) {
@@ -76,10 +76,11 @@ export function describeClient(name, open, more) {
       return {
         user,
         proxy,
-        /** One of their devices. Its sockets go by the proxy. */
+        /** One of their devices. Its sockets and streams go by the proxy. */
         open(credential = { "X-User-Id": user }, openClient = open) {
           const client = openClient({
             url: `${server.url}/graphql`,
+            streamUrl: `${proxy.url}/graphql`,
             socketUrl: `${proxy.url.replace("http", "ws")}/graphql`,
             credential,
           });

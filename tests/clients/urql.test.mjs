@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { it } from "node:test";
 import { cacheExchange, Client, fetchExchange, gql, subscriptionExchange } from "@urql/core";
 import { cacheExchange as cacheOf } from "@urql/exchange-graphcache";
+import { retryExchange } from "@urql/exchange-retry";
 import { buildSchema, introspectionFromSchema } from "graphql";
 import { createClient } from "graphql-ws";
 import { onEnd, pipe, subscribe as listen } from "wonka";
@@ -14,7 +15,7 @@ import { describeClient, startChat } from "./suite.mjs";
 
 const schemaFile = join(import.meta.dirname, "../../schema.graphql");
 
-describeClient("urql", open, ({ arrive, prepare }) => {
+describeClient("urql over WebSockets", openSocket, ({ arrive, prepare }) => {
   for (const [method, options] of [
     ["GET", {}],
     ["POST", { preferGetMethod: false }],
@@ -26,7 +27,7 @@ describeClient("urql", open, ({ arrive, prepare }) => {
         return fetch(url, init);
       };
       const { user, open: openDevice } = await arrive(t);
-      const client = openDevice(undefined, (way) => open(way, { ...options, fetch: watched }));
+      const client = openDevice(undefined, (way) => openSocket(way, { ...options, fetch: watched }));
       const { question, answer } = prepare();
       answer.end();
       const { conversation } = await startChat(client, question);
@@ -37,12 +38,18 @@ describeClient("urql", open, ({ arrive, prepare }) => {
   }
 
   it("holds in its cache what the server holds, after a cut in mid-reply", async (t) => {
-    await followsThroughACut(t, { arrive, prepare }, openCached);
+    await followsThroughACut(t, { arrive, prepare }, (way) => openCached(way, openSocket));
+  });
+});
+
+describeClient("urql over server-sent events", openEvents, ({ arrive, prepare }) => {
+  it("holds in its cache what the server holds, after a cut in mid-reply", async (t) => {
+    await followsThroughACut(t, { arrive, prepare }, (way) => openCached(way, openEvents));
   });
 });
 
 /** A device that keeps a normalised cache up to date by what it is told. */
-function openCached(way) {
+function openCached(way, open) {
   const texts = new Texts();
   const anonymous = [
     "ConversationConnection",
@@ -108,7 +115,31 @@ function openCached(way) {
   };
 }
 
-function open({ url, socketUrl, credential }, options, cache = cacheExchange) {
+/** Whatever breaks off is asked for again, from its beginning. */
+function openEvents({ url, streamUrl, credential }, options, cache = cacheExchange) {
+  const client = new Client({
+    url,
+    fetchOptions: { headers: credential },
+    fetchSubscriptions: true,
+    fetch: (address, init) => fetch(isSubscription(init) ? streamUrl : address, init),
+    exchanges: [
+      cache,
+      retryExchange({
+        maxNumberAttempts: 6,
+        retryIf: ({ networkError }, { kind }) => kind === "subscription" && Boolean(networkError),
+      }),
+      fetchExchange,
+    ],
+    ...options,
+  });
+  return deviceOf(client, () => {});
+}
+
+function isSubscription({ headers }) {
+  return headers.accept.startsWith("text/event-stream");
+}
+
+function openSocket({ url, socketUrl, credential }, options, cache = cacheExchange) {
   const socket = createClient({ url: socketUrl, webSocketImpl: WebSocket, connectionParams: credential });
   const client = new Client({
     url,
@@ -124,6 +155,10 @@ function open({ url, socketUrl, credential }, options, cache = cacheExchange) {
     ],
     ...options,
   });
+  return deviceOf(client, () => socket.dispose());
+}
+
+function deviceOf(client, close) {
   return {
     async query(document, variables) {
       return dataOf(await client.query(document, variables, { requestPolicy: "network-only" }));
@@ -140,7 +175,7 @@ function open({ url, socketUrl, credential }, options, cache = cacheExchange) {
       );
       return unsubscribe;
     },
-    close: () => socket.dispose(),
+    close,
   };
 }
 
