@@ -220,7 +220,8 @@ export async function followsThroughACut(t, { arrive, prepare }, openCached) {
   another.answer.end();
   await other.mutate(START_CHAT, { message: another.question });
   await until(isShown(first.answer.text));
-  assert.equal(proxy.connections, connections + 1);
+  // One for both subscriptions, or one for each.
+  assert.ok(proxy.connections > connections);
 
   first.answer.write("🚀");
   first.answer.end();
