@@ -7,7 +7,7 @@ use loquat::{
     model::{MessageStatus, ReplyErrorCode},
 };
 
-use crate::support::{QUICK, Replica, TestDatabase, eventually};
+use crate::support::{QUICK, Replica, SqlGate, TestDatabase, eventually, sql};
 
 #[tokio::test]
 async fn a_reply_streams_in_the_contracts_order_and_is_stored_whole() {
@@ -355,4 +355,51 @@ async fn a_soft_stop_takes_nothing_new_and_a_hard_stop_hands_over() {
         .expect("there");
     assert_eq!(kept.status, MessageStatus::Streaming);
     assert_eq!(kept.content, "half and more", "until it is begun anew");
+}
+
+#[tokio::test]
+async fn a_look_for_runs_that_outlasts_the_beginning_of_the_stop_takes_none() {
+    const GATE: i64 = 1;
+    let test = TestDatabase::create().await;
+    let replica = Replica::start(&test).await;
+    let viewer = replica.viewer("alice").await;
+    let conversation = replica.conversation(&viewer).await;
+    let sent = replica
+        .send(&viewer, conversation, "hi")
+        .await
+        .expect("sent");
+    let mut reader = replica.follow(&viewer, sent.reply.id).await;
+    let writing = replica.desk.next().await;
+    writing.say("half");
+    reader.until("half").await;
+    replica.lifecycle.begin_hard_stop();
+    replica.lifecycle.finished().await;
+
+    let mut gate = SqlGate::closed(&test, GATE).await;
+    let trigger = format!(
+        "create function public.gate() returns trigger language plpgsql as $$ begin \
+           if {} then return new; end if; end $$; \
+         create trigger gate before update on chat.replies for each row \
+           when (old.process_id is null and new.process_id is not null) \
+           execute function public.gate()",
+        SqlGate::passed(GATE)
+    );
+    sql(&test, &trigger).await;
+    let stopping = Replica::start(&test).await;
+    gate.waiting(1).await;
+    stopping.lifecycle.begin_soft_stop();
+    gate.open().await;
+    stopping.lifecycle.begin_hard_stop();
+    stopping.lifecycle.finished().await;
+    let (waits, attempt): (bool, i32) =
+        sqlx::query_as("select process_id is null, attempt from chat.replies")
+            .fetch_one(&mut test.superuser().await)
+            .await
+            .expect("its run");
+    assert_eq!((waits, attempt), (true, 1), "it is others' to begin anew");
+    let kept = stopping
+        .message(&viewer, sent.reply.id)
+        .await
+        .expect("there");
+    assert_eq!(kept.content, "half");
 }

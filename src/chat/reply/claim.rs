@@ -109,6 +109,10 @@ impl Engine {
         let mut tx = self.database.system_tx(SystemReason::Recovery).await?;
         let doomed = tx.claim_doomed(&claims, stored(BATCH)).await?;
         let claimed = self.claim_into_room(&mut tx, &claims).await?;
+        if self.lifecycle.is_draining() {
+            // What has been claimed may be what this process has just let go of, for others.
+            return Ok(Look::Done);
+        }
         tx.commit().await?;
         let look = match doomed.len() >= BATCH {
             true => Look::Again,

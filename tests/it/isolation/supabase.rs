@@ -57,14 +57,20 @@ impl Rule {
     /// Puts it before every table that a viewer's transaction can write to.
     async fn hold(&self, test: &TestDatabase) {
         let Self { table, condition } = self;
+        sql(
+            test,
+            &format!("{AUTH} {table}; grant select on public.members to loquat_viewer"),
+        )
+        .await;
+        // One table a transaction: whoever locks several beside a server at work may meet it.
         let policies = format!(
-            "{AUTH} {table}; grant select on public.members to loquat_viewer; \
-             do $do$ declare name text; begin \
+            "do $do$ declare name text; begin \
                for name in select relname from pg_class \
                  where relnamespace = 'chat'::regnamespace and relkind = 'r' \
                    and has_any_column_privilege('loquat_viewer', oid, 'insert') loop \
                  execute format('create policy members on chat.%I as restrictive to loquat_viewer \
                    using ({condition}) with check ({condition})', name); \
+                 commit; \
                end loop; \
              end $do$",
             condition = condition.replace('\'', "''"),
