@@ -11,10 +11,7 @@ mod welcome;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use tokio::{
-    net::TcpListener,
-    time::{sleep, timeout},
-};
+use tokio::{net::TcpListener, time::timeout};
 
 use crate::{
     accounts::{Accounts, DeletionTiming},
@@ -119,10 +116,7 @@ impl App {
         tracing::info!("stopping: no new work is taken, running replies may finish");
         lifecycle.begin_soft_stop();
         tokio::select! {
-            () = drained(&services.chat, &lifecycle) => {}
-            () = sleep(settings.shutdown_grace) => {
-                tracing::warn!("some replies did not finish in time and are handed over");
-            }
+            () = take_leave(&services.chat, &lifecycle, settings.shutdown_grace) => {}
             () = signals.next() => tracing::warn!("stopping at once"),
         }
 
@@ -225,6 +219,18 @@ async fn listen(settings: &Settings) -> Result<(TcpListener, SocketAddr), StartE
     let listener = TcpListener::bind(settings.bind).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
+}
+
+/// Lets replies finish and parts with those who are connected, all within this time.
+async fn take_leave(chat: &Chat, lifecycle: &Lifecycle, grace: Duration) {
+    let farewell = lifecycle.farewell_time().min(grace / 2);
+    if timeout(grace - farewell, drained(chat, lifecycle))
+        .await
+        .is_err()
+    {
+        tracing::warn!("some replies did not finish in time and are handed over");
+    }
+    drop(timeout(farewell, lifecycle.part_with_guests(farewell)).await);
 }
 
 /// Every reply of this process has ended, and its subscribers know.

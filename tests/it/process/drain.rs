@@ -1,5 +1,8 @@
 //! The stop that a process manager asks for, in the middle of a reply.
 
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
@@ -152,4 +155,27 @@ async fn a_second_sigterm_ends_the_running_reply_at_once() {
 #[tokio::test]
 async fn a_second_sigint_ends_the_running_reply_at_once() {
     a_second_signal_ends_it_at_once(Signal::SIGINT).await;
+}
+
+#[tokio::test]
+async fn sockets_are_closed_one_after_another() {
+    let test = TestDatabase::create().await;
+    let model = FakeProvider::start().await;
+    let server = program(&test, &model).serve().await;
+    let device = Device::of(&server, "ann");
+    let mut sockets = Vec::new();
+    for _ in 0..200 {
+        sockets.push(device.socket().await);
+    }
+    server.signal(Signal::SIGTERM);
+    let closings = sockets.into_iter().map(async |mut socket| {
+        assert_eq!(socket.closed().await.0, 1012);
+        Instant::now()
+    });
+    let closings = join_all(closings).await;
+    let (first, last) = (closings.iter().min(), closings.iter().max());
+    let span = *last.expect("some") - *first.expect("some");
+    // Two milliseconds for each.
+    assert!(span > Duration::from_millis(200), "{span:?}");
+    assert_eq!(server.end().await.status.code(), Some(0));
 }

@@ -123,11 +123,12 @@ async fn run<B: Backend>(
 ) {
     // Until its last message is on its way, the process does not end it by itself.
     let awaited = endpoint.lifecycle.awaited();
+    let guest = endpoint.lifecycle.guest();
     let interruption = tokio::select! {
         biased;
         () = queue.closed() => return,
         () = follow(&endpoint, operation, form, &queue, &id) => return,
-        () = endpoint.lifecycle.hard_stop().cancelled() => Failure::draining(),
+        () = guest.dismissed() => Failure::draining(),
         reason = ended::<B>(session.as_ref()) => Failure::unauthenticated(reason),
     };
     drop(awaited);

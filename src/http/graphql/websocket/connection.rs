@@ -1,6 +1,6 @@
 //! One socket: reads what the client says and keeps the clocks.
 
-use std::{future::pending, net::IpAddr};
+use std::{future::pending, net::IpAddr, pin::pin};
 
 use axum::extract::ws::{Message, WebSocket};
 use futures_util::{StreamExt, future::BoxFuture, stream::SplitStream};
@@ -145,10 +145,11 @@ impl<B: Backend> Connection<B> {
         let mut pings = interval_at(Instant::now() + period, period);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = true;
-        let lifecycle = self.endpoint.lifecycle.clone();
+        let guest = self.endpoint.lifecycle.guest();
+        let mut dismissed = pin!(guest.dismissed());
         loop {
             let step = tokio::select! {
-                () = lifecycle.hard_stop().cancelled() => Err(Close::restart().into()),
+                () = &mut dismissed => Err(Close::restart().into()),
                 _ = writer.join_next() => Err(End::Cut),
                 frame = incoming.next() => {
                     heard = true;
