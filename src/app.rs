@@ -3,6 +3,7 @@
 //! Invariant: nothing else makes a dependency for itself. What starts is what is stopped: requests
 //! and tasks first, then the pool, and the database last.
 
+mod descriptors;
 mod error;
 mod host;
 mod signals;
@@ -28,7 +29,7 @@ use crate::{
     http::{
         self, Health,
         graphql::{ChatBackend, Endpoint, Options, Timing as SocketTiming},
-        server,
+        server::Server,
     },
     lifecycle::Lifecycle,
     llm::{Provider, demo::Demo, openai::OpenAi},
@@ -104,12 +105,10 @@ impl App {
             services,
             lifecycle,
         } = self;
-        lifecycle.spawn(server::serve(
-            listener,
-            services.router,
-            settings.trusted_proxies.clone().into(),
-            lifecycle.clone(),
-        ));
+        let server = Server::new(services.router, lifecycle.clone())
+            .behind(&settings.trusted_proxies)
+            .with_at_most(descriptors::connections(&settings));
+        lifecycle.spawn(server.serve(listener));
         welcome::say(&settings, address, &host);
 
         signals.next().await;

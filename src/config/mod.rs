@@ -46,6 +46,8 @@ pub struct Settings {
     pub jwks_cache: Duration,
     pub provider: ProviderSettings,
     pub chat: ChatSettings,
+    /// `LOQUAT_MAX_CONNECTIONS`.
+    pub max_connections: usize,
     /// `CORS_ORIGINS`: exact origins, as browsers send them.
     pub cors_origins: Vec<String>,
     /// `LOQUAT_TRUSTED_PROXIES`: who may say in `X-Forwarded-For` where a request came from.

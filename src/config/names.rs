@@ -144,6 +144,8 @@ settings! {
     MAX_RUNS_PER_USER: "max_runs_per_user", "LOQUAT_MAX_RUNS_PER_USER",
         "How many replies of one user are written at once, on all servers; 5 by default";
 
+    MAX_CONNECTIONS: "max_connections", "LOQUAT_MAX_CONNECTIONS",
+        "How many connections the server takes, sockets and streams included; 10000 by default";
     CORS_ORIGINS: "cors_origins", "CORS_ORIGINS",
         "Exact origins, comma-separated, whose pages may call the API; none by default";
     TRUSTED_PROXIES: "trusted_proxies", "LOQUAT_TRUSTED_PROXIES",

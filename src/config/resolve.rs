@@ -60,6 +60,7 @@ impl Settings {
             jwks_cache: seconds(sources, &names::JWKS_CACHE_SECONDS, 1..=86_400, 300)?,
             provider: provider::resolve(sources)?,
             chat: chat::resolve(sources)?,
+            max_connections: number(sources, &names::MAX_CONNECTIONS, 10..=1_000_000, 10_000)?,
             cors_origins: cors_origins(sources)?,
             trusted_proxies: trusted_proxies(sources)?,
             audit_retention: audit_retention(sources)?,

@@ -2,14 +2,25 @@
 //!
 //! Every connection is a task of the [`Lifecycle`]. A client that takes its time over the headers,
 //! or takes nothing of what it is sent, is cut off, so that idle sockets cannot use up the process;
-//! a body's limit belongs to the handler that reads it. HTTP/1.1 alone: browsers speak HTTP/2 only over TLS, which ends at a
+//! a body's limit belongs to the handler that reads it. There are only so many connections: the next
+//! one is told to come again. HTTP/1.1 alone: browsers speak HTTP/2 only over TLS, which ends at a
 //! proxy, and proxies come by HTTP/1.1.
 
-use std::{net::IpAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::pending,
+    net::IpAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::Router;
-use http::Request;
-use hyper::{body::Incoming, server::conn::http1};
+use http::{HeaderValue, Request, StatusCode, header};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -17,17 +28,21 @@ use hyper_util::{
 use ipnet::IpNet;
 use tokio::{
     net::{TcpListener, TcpStream},
-    time::sleep,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout},
 };
 use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 
-use super::client_address::client_address;
+use super::{client_address::client_address, refusal::refusal};
 use crate::lifecycle::Lifecycle;
 
 /// How long a connection may wait for a request's headers, between requests too: longer than the
 /// proxies in front (60 s is their custom), or they would send into a connection being closed.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// How long a connection may take to its first request: no proxy opens one long before it needs it.
+const FIRST_HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long a client may take nothing of what it is sent: longer than sockets and streams wait for
 /// theirs, which say more about it.
@@ -36,82 +51,170 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The pause after a failed accept: when file descriptors run out, some may come back.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
+/// How many connections that are one too many are told so at once. More are closed without a word.
+const MOST_REFUSALS: usize = 100;
+
+/// When they are to come again, in seconds.
+const FULL_RETRY_AFTER: u16 = 5;
+
+/// How long telling one may take.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Where a request came from: the other end of its connection, or whom a proxy that is trusted
 /// asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
 
-/// Serves until the hard stop. Connections that are open then finish their request as tasks of
-/// the lifecycle. What the trusted proxies say of where a request came from is believed.
-pub async fn serve(
-    listener: TcpListener,
+/// One of the connections that there may be. A socket goes on when its request is answered, and
+/// must keep it.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
+/// What every connection needs.
+#[derive(Clone)]
+pub struct Server {
     router: Router,
     trusted_proxies: Arc<[IpNet]>,
+    most_connections: usize,
     lifecycle: Lifecycle,
-) {
-    loop {
-        let accepted = tokio::select! {
-            () = lifecycle.hard_stop().cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                lifecycle.spawn(connection(
-                    stream,
-                    peer.ip(),
-                    router.clone(),
-                    trusted_proxies.clone(),
-                    lifecycle.clone(),
-                    WRITE_TIMEOUT,
-                ));
+}
+
+impl Server {
+    /// For as many connections as there may be, and with no proxy in front.
+    pub fn new(router: Router, lifecycle: Lifecycle) -> Self {
+        Self {
+            router,
+            trusted_proxies: Arc::default(),
+            most_connections: Semaphore::MAX_PERMITS,
+            lifecycle,
+        }
+    }
+
+    /// What these say of where a request came from is believed.
+    pub fn behind(self, trusted_proxies: &[IpNet]) -> Self {
+        Self {
+            trusted_proxies: trusted_proxies.into(),
+            ..self
+        }
+    }
+
+    pub fn with_at_most(self, most_connections: usize) -> Self {
+        Self {
+            most_connections,
+            ..self
+        }
+    }
+
+    /// Serves until the hard stop. Connections that are open then finish their request as tasks of
+    /// the lifecycle.
+    pub async fn serve(self, listener: TcpListener) {
+        let seats = Arc::new(Semaphore::new(self.most_connections));
+        let refusals = Arc::new(Semaphore::new(MOST_REFUSALS));
+        loop {
+            let accepted = tokio::select! {
+                () = self.lifecycle.hard_stop().cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => match Arc::clone(&seats).try_acquire_owned() {
+                    Ok(permit) => {
+                        let seat = Seat {
+                            _permit: Arc::new(permit),
+                        };
+                        let connection =
+                            self.clone()
+                                .connection(stream, peer.ip(), seat, WRITE_TIMEOUT);
+                        self.lifecycle.spawn(connection);
+                    }
+                    Err(_) => {
+                        if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
+                            self.lifecycle.spawn(refuse(stream, permit));
+                        }
+                    }
+                },
+                Err(error) if is_the_client_s(&error) => {}
+                Err(error) => {
+                    tracing::error!(%error, "could not accept a connection");
+                    sleep(ACCEPT_PAUSE).await;
+                }
             }
-            Err(error) if is_the_client_s(&error) => {}
-            Err(error) => {
-                tracing::error!(%error, "could not accept a connection");
-                sleep(ACCEPT_PAUSE).await;
+        }
+    }
+
+    async fn connection(
+        self,
+        stream: TcpStream,
+        peer: IpAddr,
+        seat: Seat,
+        write_timeout: Duration,
+    ) {
+        // Deltas are small and must not wait for one another.
+        if stream.set_nodelay(true).is_err() {
+            return;
+        }
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(write_timeout));
+        let asked = Arc::new(AtomicBool::new(false));
+        let (trusted_proxies, has_asked) = (self.trusted_proxies, Arc::clone(&asked));
+        let service = self
+            .router
+            .map_request(move |mut request: Request<Incoming>| {
+                has_asked.store(true, Ordering::Relaxed);
+                let address = client_address(peer, request.headers(), &trusted_proxies);
+                request.extensions_mut().insert(ClientAddress(address));
+                request.extensions_mut().insert(seat.clone());
+                request
+            });
+        let mut serving = pin!(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .serve_connection(
+                    TokioIo::new(Box::pin(stream)),
+                    TowerToHyperService::new(service)
+                )
+                .with_upgrades()
+        );
+        let never_asks = async {
+            sleep(FIRST_HEADER_TIMEOUT).await;
+            if asked.load(Ordering::Relaxed) {
+                pending().await
+            }
+        };
+        // An error here is a client that went away or spoke something else than HTTP; its requests
+        // that got an answer are in the log.
+        tokio::select! {
+            ended = serving.as_mut() => drop(ended),
+            () = never_asks => {}
+            () = self.lifecycle.hard_stop().cancelled() => {
+                serving.as_mut().graceful_shutdown();
+                drop(serving.await);
             }
         }
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    peer: IpAddr,
-    router: Router,
-    trusted_proxies: Arc<[IpNet]>,
-    lifecycle: Lifecycle,
-    write_timeout: Duration,
-) {
-    // Deltas are small and must not wait for one another.
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(write_timeout));
-    let service = router.map_request(move |mut request: Request<Incoming>| {
-        let address = client_address(peer, request.headers(), &trusted_proxies);
-        request.extensions_mut().insert(ClientAddress(address));
-        request
+/// Says that there is no room, whatever the client asks.
+async fn refuse(stream: TcpStream, _permit: OwnedSemaphorePermit) {
+    let service = service_fn(async |_: Request<Incoming>| {
+        let mut refusal = refusal(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "UNAVAILABLE",
+            "The server has all the connections that it takes. Try again in a moment.",
+        );
+        let retry_after = HeaderValue::from(FULL_RETRY_AFTER);
+        refusal
+            .headers_mut()
+            .insert(header::RETRY_AFTER, retry_after);
+        Ok::<_, Infallible>(refusal)
     });
-    let mut serving = pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
-            .serve_connection(
-                TokioIo::new(Box::pin(stream)),
-                TowerToHyperService::new(service)
-            )
-            .with_upgrades()
-    );
-    // An error here is a client that went away or spoke something else than HTTP; its requests
-    // that got an answer are in the log.
-    tokio::select! {
-        ended = serving.as_mut() => drop(ended),
-        () = lifecycle.hard_stop().cancelled() => {
-            serving.as_mut().graceful_shutdown();
-            drop(serving.await);
-        }
-    }
+    let mut serving = http1::Builder::new();
+    let serving = serving
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    drop(timeout(REFUSAL_TIMEOUT, serving).await);
 }
 
 /// The connection was gone before it was accepted.
@@ -131,17 +234,21 @@ mod tests {
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::{TcpListener, TcpStream},
-        sync::Notify,
+        sync::{Notify, Semaphore},
     };
 
-    use super::{connection, serve};
+    use super::{Seat, Server};
     use crate::lifecycle::Lifecycle;
 
     async fn started(router: Router) -> (std::net::SocketAddr, Lifecycle) {
+        start(Server::new(router, Lifecycle::new())).await
+    }
+
+    async fn start(server: Server) -> (std::net::SocketAddr, Lifecycle) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
-        let lifecycle = Lifecycle::new();
-        lifecycle.spawn(serve(listener, router, Arc::default(), lifecycle.clone()));
+        let lifecycle = server.lifecycle.clone();
+        lifecycle.spawn(server.serve(listener));
         (address, lifecycle)
     }
 
@@ -198,13 +305,16 @@ mod tests {
         let mut client = TcpStream::connect(address).await.expect("connected");
         let (stream, peer) = listener.accept().await.expect("accepted");
         let router = Router::new().route("/", get(async || vec![b'x'; 64 << 20]));
-        let serving = tokio::spawn(connection(
+        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned();
+        let seat = Seat {
+            _permit: Arc::new(permit.expect("free")),
+        };
+        let limit = Duration::from_millis(300);
+        let serving = tokio::spawn(Server::new(router, Lifecycle::new()).connection(
             stream,
             peer.ip(),
-            router,
-            Arc::default(),
-            Lifecycle::new(),
-            Duration::from_millis(300),
+            seat,
+            limit,
         ));
         client
             .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -214,5 +324,34 @@ mod tests {
         let ended = tokio::time::timeout(limit, serving).await;
         ended.expect("it is cut").expect("no panic");
         assert!(read_to_end(client).await.len() < 64 << 20);
+    }
+
+    #[tokio::test]
+    async fn a_connection_too_many_is_told_to_come_again_and_finds_room_when_one_has_gone() {
+        let router = Router::new().route("/", get(async || "served"));
+        let (address, lifecycle) =
+            start(Server::new(router, Lifecycle::new()).with_at_most(1)).await;
+        let ask = async || {
+            let mut client = TcpStream::connect(address).await.expect("connected");
+            client
+                .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                .await
+                .expect("sent");
+            read_to_end(client).await
+        };
+        let idle = TcpStream::connect(address).await.expect("connected");
+        let refused = ask().await;
+        let (head, body) = refused.split_once("\r\n\r\n").expect("an answer");
+        assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+        assert!(head.contains("\r\nretry-after: 5\r\n"), "{head}");
+        let answer: serde_json::Value = serde_json::from_str(body).expect("JSON");
+        assert_eq!(answer["errors"][0]["extensions"]["code"], "UNAVAILABLE");
+
+        drop(idle);
+        while !ask().await.ends_with("served") {
+            tokio::task::yield_now().await;
+        }
+        lifecycle.begin_hard_stop();
+        lifecycle.finished().await;
     }
 }

@@ -270,6 +270,10 @@ fn each_wrong_variable_is_one_line_that_names_it_and_the_mend() {
             "LOQUAT_MAX_RUNS_PER_USER: `many` is not a whole number from 1 to 100",
         ),
         (
+            &[("LOQUAT_MAX_CONNECTIONS", "9")],
+            "LOQUAT_MAX_CONNECTIONS: `9` is not a whole number from 10 to 1000000",
+        ),
+        (
             &[("LOQUAT_DATABASE_STATEMENT_CACHE", "no")],
             "LOQUAT_DATABASE_STATEMENT_CACHE: `no` is not one of true, false",
         ),

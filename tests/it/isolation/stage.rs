@@ -12,7 +12,7 @@ use loquat::{
     },
     http::{
         graphql::{ChatBackend, Endpoint, Options, Timing, router},
-        server,
+        server::Server,
     },
 };
 use serde_json::{Value, json};
@@ -115,13 +115,8 @@ impl Stage {
         let router = router(endpoint);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let serving = server::serve(
-            listener,
-            router.clone(),
-            std::sync::Arc::default(),
-            replica.lifecycle.clone(),
-        );
-        replica.lifecycle.spawn(serving);
+        let server = Server::new(router.clone(), replica.lifecycle.clone());
+        replica.lifecycle.spawn(server.serve(listener));
         Self {
             test,
             replica,

@@ -17,7 +17,7 @@ use loquat::{
     graphql::guard::{Guard, Limits},
     http::{
         graphql::{Backend, Endpoint, Options, SignInError, Timing, router},
-        server,
+        server::Server,
     },
     lifecycle::Lifecycle,
 };
@@ -168,13 +168,8 @@ impl Mini {
     pub async fn serve(&self) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let serving = server::serve(
-            listener,
-            self.router.clone(),
-            Arc::default(),
-            self.lifecycle.clone(),
-        );
-        self.lifecycle.spawn(serving);
+        let server = Server::new(self.router.clone(), self.lifecycle.clone());
+        self.lifecycle.spawn(server.serve(listener));
         address
     }
 

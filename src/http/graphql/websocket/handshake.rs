@@ -18,7 +18,9 @@ use super::{
     connection,
     protocol::{Close, SUBPROTOCOL},
 };
-use crate::{auth::no_credential_in_query, graphql::ErrorCode, telemetry::RequestId};
+use crate::{
+    auth::no_credential_in_query, graphql::ErrorCode, http::server::Seat, telemetry::RequestId,
+};
 
 /// The largest message, in bytes, as the largest body over HTTP.
 const MOST_MESSAGE_BYTES: usize = 1 << 20;
@@ -69,6 +71,7 @@ pub(in super::super) async fn accept<B: Backend>(
         }
     };
     let speaks = upgrade.selected_protocol().is_some();
+    let seat = parts.extensions.remove::<Seat>();
     let span = tracing::info_span!("socket", request.id = id.as_str());
     upgrade.on_upgrade(move |socket| async move {
         let lifecycle = endpoint.lifecycle.clone();
@@ -79,6 +82,7 @@ pub(in super::super) async fn accept<B: Backend>(
             } else {
                 refuse_protocol(socket, endpoint.options.timing.close).await;
             }
+            drop(seat);
         };
         // The process waits for its sockets. A panic is in the log; the socket is gone with it.
         drop(lifecycle.spawn(run.instrument(span)).await);

@@ -1,6 +1,6 @@
-//! Handshakes by pages and host names that are not the server's own.
+//! Handshakes by pages and host names that are not the server's own, and too many sockets.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -10,8 +10,8 @@ use super::{assert_harmless, ends_without_a_fault, still_answers};
 use crate::{
     provider::FakeProvider,
     support::{
-        TestDatabase,
-        process::{Device, program},
+        TestDatabase, eventually,
+        process::{Answer, Device, program},
         within,
     },
 };
@@ -55,5 +55,36 @@ async fn a_socket_is_opened_for_no_foreign_page_and_no_foreign_host() {
         assert_eq!(body["errors"][0]["extensions"]["code"], "FORBIDDEN");
     }
     still_answers(&Device::of(&server, "mallory")).await;
+    ends_without_a_fault(server).await;
+}
+
+#[tokio::test]
+async fn an_open_socket_keeps_its_place_among_the_connections_until_it_is_closed() {
+    let test = TestDatabase::create().await;
+    let model = FakeProvider::start().await;
+    let server = program(&test, &model)
+        .variable("LOQUAT_MAX_CONNECTIONS", "10")
+        .serve()
+        .await;
+    let device = Device::of(&server, "mallory");
+    let mut sockets = Vec::new();
+    for _ in 0..10 {
+        sockets.push(device.socket().await);
+    }
+    let asked = async || {
+        let once = device.post().header("connection", "close");
+        Answer::to(once.json(&json!({ "query": "{ viewer { id } }" }))).await
+    };
+    let refused = asked().await;
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.code(), "UNAVAILABLE");
+    assert_eq!(refused.headers["retry-after"], "5");
+
+    sockets.pop();
+    eventually("a place is free", || async {
+        (asked().await.status == 200).then_some(())
+    })
+    .await;
+    drop(sockets);
     ends_without_a_fault(server).await;
 }
