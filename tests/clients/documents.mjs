@@ -15,7 +15,7 @@ export const START_CHAT = /* GraphQL */ `
 `;
 
 export const SEND_MESSAGE = /* GraphQL */ `
-  mutation SendMessage($conversationId: ID!, $content: String!, $whenBusy: BusyPolicy! = REJECT) {
+  mutation SendMessage($conversationId: ID!, $content: String!, $whenBusy: BusyPolicy = REJECT) {
     sendMessage(
       input: { conversationId: $conversationId, content: $content, whenBusy: $whenBusy }
     ) {

@@ -155,7 +155,7 @@ export const VIEWER_EVENTS = /* GraphQL */ `
   }
 `;
 
-const UPDATE = /* GraphQL */ `
+export const UPDATE = /* GraphQL */ `
   mutation Update($id: ID!, $title: String!) {
     updateConversation(input: { conversationId: $id, title: $title, pinned: true }) {
       conversation {
@@ -165,7 +165,7 @@ const UPDATE = /* GraphQL */ `
   }
 `;
 
-const DELETE = /* GraphQL */ `
+export const DELETE = /* GraphQL */ `
   mutation Delete($id: ID!) {
     deleteConversation(input: { conversationId: $id }) {
       deletedConversationId
@@ -237,7 +237,7 @@ export async function followsThroughACut(t, { arrive, prepare }, openCached) {
   assert.deepEqual(failures, []);
 }
 
-const SEND = /* GraphQL */ `
+export const SEND = /* GraphQL */ `
   mutation Send($id: ID!, $content: String!) {
     sendMessage(input: { conversationId: $id, content: $content }) {
       reply {

@@ -37,7 +37,7 @@ const END = ["| `😀` |", "\n", "🚀"];
 
 /**
  * @param {string} name
- * @param {(way: { url: string, streamUrl: string, socketUrl: string, credential: object }) => Client} open
+ * @param {(way: { url: string, streamUrl: string, socketUrl: string, credential: object, fetch: typeof fetch }) => Client} open
  * @param {(tools: object) => void} [more] tests of this library alone
  */
 export function describeClient(name, open, more) {
@@ -83,6 +83,7 @@ export function describeClient(name, open, more) {
             streamUrl: `${proxy.url}/graphql`,
             socketUrl: `${proxy.url.replace("http", "ws")}/graphql`,
             credential,
+            fetch: (...request) => fetch(...request),
           });
           t.after(() => client.close());
           return client;
