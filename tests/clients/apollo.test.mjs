@@ -5,7 +5,8 @@ import { GraphQLWsLink } from "@apollo/client/link/subscriptions";
 import { OperationTypeNode } from "graphql";
 import { createClient } from "graphql-ws";
 import WebSocket from "ws";
-import { CONVERSATION_EVENTS, followsThroughACut, Texts, VIEWER_EVENTS } from "./live.mjs";
+import { CONVERSATION_EVENTS } from "./documents.mjs";
+import { followsThroughACut, Texts, VIEWER_EVENTS } from "./live.mjs";
 import { assertWhole, describeClient, follow, startChat } from "./suite.mjs";
 
 describeClient("Apollo Client over WebSockets", openSocket, ({ arrive, prepare }) => {
@@ -90,15 +91,15 @@ function openCached(device) {
 const VIEWER_ID = `{ viewer { id } }`;
 
 /** Whatever breaks off is asked for again, from its beginning. */
-function openParts({ url, streamUrl, credential }) {
-  const http = (uri) => new HttpLink({ uri, headers: credential });
+function openParts({ url, streamUrl, fetch }) {
+  const http = (uri) => new HttpLink({ uri, fetch });
   const retrying = new RetryLink({ attempts: { max: 5 } });
   return open(ApolloLink.from([retrying, http(streamUrl)]), http(url), () => {});
 }
 
-function openSocket({ url, socketUrl, credential }, options) {
+function openSocket({ url, socketUrl, credential, fetch }, options) {
   const socket = createClient({ url: socketUrl, webSocketImpl: WebSocket, connectionParams: credential });
-  const http = new HttpLink({ uri: url, headers: credential });
+  const http = new HttpLink({ uri: url, fetch });
   return open(new GraphQLWsLink(socket), http, () => socket.dispose(), options);
 }
 

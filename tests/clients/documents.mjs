@@ -138,3 +138,73 @@ export const MESSAGE_STREAM = /* GraphQL */ `
     }
   }
 `;
+
+export const CONVERSATION_EVENTS = /* GraphQL */ `
+  subscription ConversationEvents($id: ID!) {
+    conversationEvents(conversationId: $id) {
+      __typename
+      ... on ConversationSnapshot {
+        conversation {
+          id
+          title
+          pinned
+          activeReply {
+            id
+          }
+          lastMessage {
+            id
+          }
+          messages(last: 20) {
+            nodes {
+              id
+              role
+              status
+              content
+            }
+          }
+        }
+      }
+      ... on MessageAdded {
+        messageEdge {
+          node {
+            id
+            role
+            status
+            content
+          }
+        }
+      }
+      ... on MessageChanged {
+        message {
+          id
+          status
+        }
+      }
+      ... on MessageDelta {
+        messageId
+        offset
+        text
+      }
+      ... on MessageFinished {
+        message {
+          id
+          status
+          content
+        }
+      }
+      ... on ConversationChanged {
+        conversation {
+          id
+          title
+          pinned
+          activeReply {
+            id
+          }
+          lastMessage {
+            id
+          }
+        }
+      }
+    }
+  }
+`;

@@ -33,6 +33,11 @@ export class Feed {
     await this.#until(() => this.content.startsWith(text));
   }
 
+  /** Until there was such an event. */
+  async until(such) {
+    await this.#until(() => this.events.some(such));
+  }
+
   /** Until the subscription has ended. Resolves to the message as the last event has it. */
   async finished() {
     await this.#until(() => this.#ended);

@@ -3,27 +3,7 @@ import { it } from "node:test";
 import { createClient } from "graphql-sse";
 import { assertWhole, describeClient, follow, startChat } from "./suite.mjs";
 
-describeClient("graphql-sse", open, ({ arrive, prepare, token }) => {
-  it("goes on with a fresh token when one ends in mid-reply", async (t) => {
-    const { user, proxy, open: openDevice } = await arrive(t);
-    const { question, answer } = prepare();
-    const { reply } = await startChat(openDevice(), question);
-
-    const lifetimes = ["2s", "1h"];
-    const credential = async () => ({ Authorization: await token(user, lifetimes.shift()) });
-    const feed = follow(openDevice(credential), reply);
-    answer.write("Before, ");
-    await feed.untilContent(answer.text);
-    const { connections } = proxy;
-    await proxy.connected(connections + 1);
-    answer.write("and after.");
-    await feed.untilContent(answer.text);
-    assert.deepEqual(lifetimes, []);
-
-    answer.end();
-    assertWhole(feed, await feed.finished(), reply, answer);
-  });
-
+describeClient("graphql-sse", open, ({ arrive }) => {
   it("hears what is wrong with a document", async (t) => {
     const { open: openDevice } = await arrive(t);
     const failure = await new Promise((resolve, reject) => {

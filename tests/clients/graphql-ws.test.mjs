@@ -7,7 +7,7 @@ import { MESSAGE_STREAM } from "./documents.mjs";
 import { Feed } from "./feed.mjs";
 import { assertWhole, describeClient, follow, startChat } from "./suite.mjs";
 
-describeClient("graphql-ws", open, ({ arrive, prepare, stored, token }) => {
+describeClient("graphql-ws", open, ({ arrive, prepare, stored }) => {
   it("has the exact text when it takes one event at a time while 2,000 tokens arrive", async (t) => {
     const { user, open: openDevice } = await arrive(t);
     const quick = openDevice();
@@ -43,28 +43,6 @@ describeClient("graphql-ws", open, ({ arrive, prepare, stored, token }) => {
     assert.equal((await stored(user, conversation)).at(-1).content, slowFeed.content);
   });
 
-  it("goes on with a fresh token when one ends in mid-reply", async (t) => {
-    const { user, open: openDevice } = await arrive(t);
-    const { question, answer } = prepare();
-    const { reply } = await startChat(openDevice(), question);
-
-    const lifetimes = ["2s", "1h"];
-    const credential = async () => ({ Authorization: await token(user, lifetimes.shift()) });
-    const socket = new EventEmitter();
-    const on = { closed: (event) => socket.emit("closed", event) };
-    const closed = once(socket, "closed");
-    const client = openDevice(credential, (way) => open(way, { on }));
-    const feed = follow(client, reply);
-    answer.write("Before, ");
-    const [{ code }] = await closed;
-    assert.equal(code, 4403);
-    answer.write("and after.");
-    await feed.untilContent(answer.text);
-    assert.deepEqual(lifetimes, []);
-
-    answer.end();
-    assertWhole(feed, await feed.finished(), reply, answer);
-  });
 });
 
 function open({ socketUrl, credential }, options) {

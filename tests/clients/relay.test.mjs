@@ -1,6 +1,7 @@
 import { it } from "node:test";
 import relay from "relay-runtime";
-import { CONVERSATION_EVENTS, followsThroughACut, LIVE, Texts, VIEWER_EVENTS } from "./live.mjs";
+import { CONVERSATION_EVENTS } from "./documents.mjs";
+import { followsThroughACut, LIVE, Texts, VIEWER_EVENTS } from "./live.mjs";
 import { artifactOf, openRelay } from "./relay/device.mjs";
 import { describeClient } from "./suite.mjs";
 

@@ -5,6 +5,7 @@ import { after, before, describe, it } from "node:test";
 import { startLoquat } from "../server.mjs";
 import {
   CONVERSATION,
+  CONVERSATION_EVENTS,
   EDIT_MESSAGE,
   MESSAGE_STREAM,
   REGENERATE_REPLY,
@@ -17,8 +18,8 @@ import { Feed } from "./feed.mjs";
 import { startProvider } from "./provider.mjs";
 import { startProxy } from "./proxy.mjs";
 
-/** What a test may take at most. The libraries wait up to 4 s before they connect again. */
-const timeout = 40_000;
+/** What a suite may take at most. The libraries wait up to 4 s before they connect again. */
+const timeout = 120_000;
 
 // Letters of two and more code units, wherever an offset may go wrong.
 const HELLO = ["Grüße, ", "世界 ", "👩‍👩‍👧‍👦", "! "];
@@ -36,12 +37,18 @@ const END = ["| `😀` |", "\n", "🚀"];
  */
 
 /**
+ * The way to the server. Its `fetch` signs what it sends.
+ *
+ * @typedef {{ url: string, streamUrl: string, socketUrl: string, credential: object, fetch: typeof fetch }} Way
+ */
+
+/**
  * @param {string} name
- * @param {(way: { url: string, streamUrl: string, socketUrl: string, credential: object, fetch: typeof fetch }) => Client} open
+ * @param {(way: Way) => Client} open
  * @param {(tools: object) => void} [more] tests of this library alone
  */
 export function describeClient(name, open, more) {
-  describe(name, { concurrency: true, timeout }, () => {
+  describe(name, { concurrency: 4, timeout }, () => {
     let provider;
     let server;
 
@@ -73,9 +80,16 @@ export function describeClient(name, open, more) {
       const user = `user-${randomUUID()}`;
       const proxy = await startProxy(server.url);
       t.after(() => proxy.stop());
+      let gate;
       return {
         user,
         proxy,
+        /** Nothing more is sent over HTTP, until this is called back. */
+        hold() {
+          const { promise, resolve } = withResolvers();
+          gate = promise;
+          return resolve;
+        },
         /** One of their devices. Its sockets and streams go by the proxy. */
         open(credential = { "X-User-Id": user }, openClient = open) {
           const client = openClient({
@@ -83,7 +97,11 @@ export function describeClient(name, open, more) {
             streamUrl: `${proxy.url}/graphql`,
             socketUrl: `${proxy.url.replace("http", "ws")}/graphql`,
             credential,
-            fetch: (...request) => fetch(...request),
+            async fetch(address, init) {
+              await gate;
+              const signed = typeof credential === "function" ? await credential() : credential;
+              return fetch(address, { ...init, headers: { ...init.headers, ...signed } });
+            },
           });
           t.after(() => client.close());
           return client;
@@ -179,6 +197,68 @@ export function describeClient(name, open, more) {
       assertWhole(feed, await feed.finished(), reply, answer);
       assert.equal(proxy.connections, connections + 1);
       assert.equal((await stored(user, conversation)).at(-1).content, feed.content);
+    });
+
+    it("goes on with a fresh token when one ends in mid-reply", async (t) => {
+      const { user, proxy, open } = await arrive(t);
+      const { question, answer } = prepare();
+      const { reply } = await startChat(open(), question);
+
+      const lifetimes = ["3s", "1h"];
+      const credential = async () => ({ Authorization: await token(user, lifetimes.shift()) });
+      const feed = follow(open(credential), reply);
+      answer.write(...HELLO);
+      await feed.untilContent(answer.text);
+      await proxy.connected(proxy.connections + 1);
+      answer.write(...MORE);
+      await feed.untilContent(answer.text);
+      assert.deepEqual(lifetimes, []);
+
+      answer.end();
+      assertWhole(feed, await feed.finished(), reply, answer);
+    });
+
+    it("hears the same events in the same order as every other client", async (t) => {
+      const { open } = await arrive(t);
+      const client = open();
+      const { question, answer } = prepare();
+      const { conversation, reply } = await startChat(client, question);
+      // It begins with a text on which all agree.
+      const witness = follow(open(), reply);
+      answer.write(HELLO[0]);
+      await witness.untilContent(answer.text);
+
+      const feed = follow(client, reply);
+      const events = followConversation(client, conversation);
+      await feed.untilContent(answer.text);
+      await events.untilContent(answer.text);
+      for (const token of HELLO.slice(1)) {
+        answer.write(token);
+        await feed.untilContent(answer.text);
+        await events.untilContent(answer.text);
+      }
+      answer.end();
+      await feed.finished();
+      const next = prepare();
+      const second = await sendMessage(client, conversation, next.question);
+      await events.until(({ messageEdge }) => messageEdge?.node.id === second.id);
+      next.answer.write(END[2]);
+      next.answer.end();
+      await events.until(({ __typename, message }) => __typename === "MessageFinished" && message.id === second.id);
+
+      const deltas = [];
+      for (const text of HELLO) deltas.push(["MessageDelta", reply.id, offsetAfter(deltas), text]);
+      const ended = ["MessageFinished", reply.id, "COMPLETED", answer.text];
+      assert.deepEqual(essence(feed), [...deltas, ended]);
+      assert.deepEqual(essence(events), [
+        ["ConversationSnapshot", conversation.id],
+        ...deltas,
+        ended,
+        ["MessageAdded", "USER", next.question],
+        ["MessageAdded", "ASSISTANT", ""],
+        ["MessageDelta", second.id, 0, END[2]],
+        ["MessageFinished", second.id, "COMPLETED", END[2]],
+      ]);
     });
 
     it("has the exact text twice at once", async (t) => {
@@ -334,7 +414,7 @@ export function describeClient(name, open, more) {
       );
     });
 
-    more?.({ arrive, prepare, stored, token });
+    more?.({ arrive, prepare, stored });
   });
 }
 
@@ -356,6 +436,39 @@ export function follow(client, reply) {
   const complete = () => feed.complete();
   feed.leave = client.subscribe(MESSAGE_STREAM, { messageId: reply.id }, { next, error, complete });
   return feed;
+}
+
+function withResolvers() {
+  let resolve;
+  const promise = new Promise((resolved) => (resolve = resolved));
+  return { promise, resolve };
+}
+
+function followConversation(client, { id }) {
+  const feed = new Feed();
+  const next = ({ conversationEvents }) => feed.next(conversationEvents);
+  client.subscribe(CONVERSATION_EVENTS, { id }, { next, error: (failure) => feed.error(failure), complete() {} });
+  return feed;
+}
+
+/** What each event says, without those that come by the moment: what has changed may be told at once. */
+function essence({ events }) {
+  const said = events
+    .filter((event) => event.__typename in essentials && event.text !== "")
+    .map(({ __typename, ...event }) => [__typename, ...essentials[__typename](event)]);
+  // urql hands out the last one again.
+  return said.filter((event, index) => JSON.stringify(event) !== JSON.stringify(said[index - 1]));
+}
+
+const essentials = {
+  ConversationSnapshot: ({ conversation }) => [conversation.id],
+  MessageAdded: ({ messageEdge }) => [messageEdge.node.role, messageEdge.node.content],
+  MessageDelta: ({ messageId, offset, text }) => [messageId, offset, text],
+  MessageFinished: ({ message }) => [message.id, message.status, message.content],
+};
+
+function offsetAfter(deltas) {
+  return deltas.reduce((length, [, , , text]) => length + text.length, 0);
 }
 
 /** The deltas, the last event and the model agree on the text. */

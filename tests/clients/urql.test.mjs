@@ -9,8 +9,8 @@ import { buildSchema, introspectionFromSchema } from "graphql";
 import { createClient } from "graphql-ws";
 import { onEnd, pipe, subscribe as listen } from "wonka";
 import WebSocket from "ws";
-import { CONVERSATION } from "./documents.mjs";
-import { CONVERSATION_EVENTS, followsThroughACut, LIVE, Texts, VIEWER_EVENTS } from "./live.mjs";
+import { CONVERSATION, CONVERSATION_EVENTS } from "./documents.mjs";
+import { followsThroughACut, LIVE, Texts, VIEWER_EVENTS } from "./live.mjs";
 import { describeClient, startChat } from "./suite.mjs";
 
 const schemaFile = join(import.meta.dirname, "../../schema.graphql");
@@ -22,12 +22,12 @@ describeClient("urql over WebSockets", openSocket, ({ arrive, prepare }) => {
   ]) {
     it(`sends queries by ${method}`, async (t) => {
       const asked = [];
-      const watched = (url, init) => {
+      const watched = (way) => (address, init) => {
         asked.push(init.method);
-        return fetch(url, init);
+        return way.fetch(address, init);
       };
       const { user, open: openDevice } = await arrive(t);
-      const client = openDevice(undefined, (way) => openSocket(way, { ...options, fetch: watched }));
+      const client = openDevice(undefined, (way) => openSocket({ ...way, fetch: watched(way) }, options));
       const { question, answer } = prepare();
       answer.end();
       const { conversation } = await startChat(client, question);
@@ -116,10 +116,9 @@ function openCached(way, open) {
 }
 
 /** Whatever breaks off is asked for again, from its beginning. */
-function openEvents({ url, streamUrl, credential }, options, cache = cacheExchange) {
+function openEvents({ url, streamUrl, fetch }, options, cache = cacheExchange) {
   const client = new Client({
     url,
-    fetchOptions: { headers: credential },
     fetchSubscriptions: true,
     fetch: (address, init) => fetch(isSubscription(init) ? streamUrl : address, init),
     exchanges: [
@@ -139,11 +138,11 @@ function isSubscription({ headers }) {
   return headers.accept.startsWith("text/event-stream");
 }
 
-function openSocket({ url, socketUrl, credential }, options, cache = cacheExchange) {
+function openSocket({ url, socketUrl, credential, fetch }, options, cache = cacheExchange) {
   const socket = createClient({ url: socketUrl, webSocketImpl: WebSocket, connectionParams: credential });
   const client = new Client({
     url,
-    fetchOptions: { headers: credential },
+    fetch,
     exchanges: [
       cache,
       fetchExchange,

@@ -46,6 +46,6 @@ export async function compile(modules) {
 /** The operation as Relay wants it named, after its module. */
 export function relayed(document) {
   const [, kind, name] = /(query|mutation|subscription) (\w+)/.exec(document);
-  const suffix = kind[0].toUpperCase() + kind.slice(1);
-  return { module: name, name: `${name}${suffix}`, document: document.replace(`${kind} ${name}`, `${kind} ${name}${suffix}`) };
+  const renamed = name + kind[0].toUpperCase() + kind.slice(1);
+  return { module: name, name: renamed, document: document.replace(`${kind} ${name}`, `${kind} ${renamed}`) };
 }

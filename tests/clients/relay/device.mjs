@@ -24,7 +24,7 @@ export function openRelay({ url, socketUrl, credential, fetch }) {
   const ask = async ({ text: query }, variables) => {
     const response = await fetch(url, {
       method: "POST",
-      headers: { "content-type": "application/json", ...credential },
+      headers: { "content-type": "application/json" },
       body: JSON.stringify({ query, variables }),
     });
     return response.json();

@@ -129,7 +129,8 @@ class Socket {
   async #until(reached, what) {
     while (!reached()) {
       if (this.#close) {
-        throw new Error(`closed with ${JSON.stringify(this.#close)} before ${what}, after ${JSON.stringify(this.heard)}`);
+        const [close, heard] = [this.#close, this.heard].map((value) => JSON.stringify(value));
+        throw new Error(`closed with ${close} before ${what}, after ${heard}`);
       }
       await once(this.#news, "news");
     }
