@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { EventEmitter, once } from "node:events";
 import { it } from "node:test";
 import { createClient } from "graphql-ws";
 import WebSocket from "ws";

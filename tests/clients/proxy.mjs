@@ -1,16 +1,14 @@
 /** A way to the server that its test can cut. */
-import { EventEmitter, once } from "node:events";
+import { once } from "node:events";
 import { connect, createServer } from "node:net";
 
 /** @param {string} url of the server */
 export async function startProxy(url) {
   const { hostname, port } = new URL(url);
   const open = new Set();
-  const arrivals = new EventEmitter();
   let connections = 0;
   const server = createServer((client) => {
     connections += 1;
-    arrivals.emit("connection");
     const upstream = connect(Number(port), hostname);
     for (const [socket, other] of [
       [client, upstream],
@@ -30,10 +28,6 @@ export async function startProxy(url) {
     /** How many connections came this way. */
     get connections() {
       return connections;
-    },
-    /** Until so many connections have come. */
-    async connected(number) {
-      while (connections < number) await once(arrivals, "connection");
     },
     /** Without a word of farewell to either side. New connections are let through. */
     cut() {
