@@ -2,14 +2,21 @@ import { it } from "node:test";
 import { ApolloClient, ApolloLink, gql, HttpLink, InMemoryCache } from "@apollo/client";
 import { RetryLink } from "@apollo/client/link/retry";
 import { GraphQLWsLink } from "@apollo/client/link/subscriptions";
+import { relayStylePagination } from "@apollo/client/utilities";
 import { OperationTypeNode } from "graphql";
 import { createClient } from "graphql-ws";
 import WebSocket from "ws";
 import { CONVERSATION_EVENTS } from "./documents.mjs";
+import { CHANGES, CHATS, HISTORY, hoped, ROWS, SEND_SHOWN, testHistory } from "./history.mjs";
 import { followsThroughACut, Texts, VIEWER_EVENTS } from "./live.mjs";
 import { assertWhole, describeClient, follow, startChat } from "./suite.mjs";
 
-describeClient("Apollo Client over WebSockets", openSocket, ({ arrive, prepare }) => {
+const paged = () => ({ cache: new InMemoryCache({ typePolicies }) });
+
+describeClient("Apollo Client over WebSockets", openSocket, (tools) => {
+  const { arrive, prepare } = tools;
+  testHistory(tools, (way) => openWindow(openSocket(way, paged())));
+
   it("has the exact text late on the same client, without deduplication", async (t) => {
     const { open: openDevice } = await arrive(t);
     const client = openDevice(undefined, (way) => openSocket(way, { queryDeduplication: false }));
@@ -31,11 +38,74 @@ describeClient("Apollo Client over WebSockets", openSocket, ({ arrive, prepare }
   });
 });
 
-describeClient("Apollo Client over multipart answers", openParts, ({ arrive, prepare }) => {
+describeClient("Apollo Client over multipart answers", openParts, (tools) => {
+  const { arrive, prepare } = tools;
+  testHistory(tools, (way) => openWindow(openParts(way, paged())));
+
   it("holds in its cache what the server holds, after a cut in mid-reply", async (t) => {
     await followsThroughACut(t, { arrive, prepare }, (way) => openCached(openParts(way)));
   });
 });
+
+/** A device with a chat window, its lists merged by `relayStylePagination`. */
+function openWindow(device) {
+  const { client } = device;
+  const views = new Map();
+  const open = async (query, variables) => {
+    const view = client.watchQuery({ query: gql(query), variables, notifyOnNetworkStatusChange: false });
+    await new Promise((shown, failed) => {
+      view.subscribe(({ data, error }) => (error ? failed(error) : data && shown()));
+    });
+    views.set(query, view);
+  };
+  const data = (query) => {
+    const { variables } = views.get(query);
+    return client.cache.readQuery({ query: gql(query), variables, optimistic: true });
+  };
+  const messages = () => data(HISTORY).viewer.conversation.messages;
+  const conversations = () => data(CHATS).viewer.conversations;
+
+  return {
+    ...device,
+    show: (id) => open(HISTORY, { id, last: ROWS }),
+    shown: () => messages().edges.map(({ node }) => node),
+    async earlier() {
+      const { hasPreviousPage, startCursor } = messages().pageInfo;
+      if (hasPreviousPage) await views.get(HISTORY).fetchMore({ variables: { before: startCursor } });
+      return hasPreviousPage;
+    },
+    list: () => open(CHATS, { first: ROWS }),
+    listed: () => conversations().edges.map(({ node }) => node.id),
+    async further() {
+      const { hasNextPage, endCursor } = conversations().pageInfo;
+      if (hasNextPage) await views.get(CHATS).fetchMore({ variables: { after: endCursor } });
+      return hasNextPage;
+    },
+    async send(conversationId, content) {
+      const { data } = await client.mutate({
+        mutation: gql(SEND_SHOWN),
+        variables: { conversationId, content },
+        optimisticResponse: hoped(content),
+        update(cache, { data: { sendMessage } }) {
+          const { userMessageEdge, replyEdge } = sendMessage;
+          cache.modify({
+            id: cache.identify({ __typename: "Conversation", id: conversationId }),
+            fields: {
+              messages: (page) => ({ ...page, edges: [...page.edges, userMessageEdge, replyEdge] }),
+            },
+          });
+        },
+      });
+      return data;
+    },
+    change: (how, input) => device.mutate(CHANGES[how], { input }),
+  };
+}
+
+const typePolicies = {
+  Conversation: { fields: { messages: relayStylePagination() } },
+  Viewer: { fields: { conversations: relayStylePagination(["filter", "orderBy"]) } },
+};
 
 /** A device that keeps its cache up to date by what it is told. */
 function openCached(device) {
@@ -91,10 +161,10 @@ function openCached(device) {
 const VIEWER_ID = `{ viewer { id } }`;
 
 /** Whatever breaks off is asked for again, from its beginning. */
-function openParts({ url, streamUrl, fetch }) {
+function openParts({ url, streamUrl, fetch }, options) {
   const http = (uri) => new HttpLink({ uri, fetch });
   const retrying = new RetryLink({ attempts: { max: 5 } });
-  return open(ApolloLink.from([retrying, http(streamUrl)]), http(url), () => {});
+  return open(ApolloLink.from([retrying, http(streamUrl)]), http(url), () => {}, options);
 }
 
 function openSocket({ url, socketUrl, credential, fetch }, options) {
@@ -114,6 +184,7 @@ function open(subscriptions, rest, close, options) {
     ...options,
   });
   return {
+    client,
     cache: client.cache,
     async query(document, variables) {
       const { data } = await client.query({ query: gql(document), variables, fetchPolicy: "network-only" });

@@ -192,6 +192,6 @@ function same(shown, stored) {
   }
 }
 
-async function until(reached) {
+export async function until(reached) {
   while (!(await reached())) await sleep(50);
 }

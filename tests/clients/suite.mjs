@@ -69,10 +69,11 @@ export function describeClient(name, open, more) {
 
     const token = async (user, ttl) => `Bearer ${await server.token(user, ttl)}`;
 
-    /** A question of a new user, with the answer in the test's hand. */
+    /** A question, with its answer in the test's hand, and with another when it is asked again. */
     function prepare() {
       const question = `Question ${randomUUID()}`;
-      return { question, answer: provider.answer(question) };
+      const again = () => provider.answer(question);
+      return { question, answer: again(), again };
     }
 
     /** A new user, and a way to their server that can be cut. */
@@ -345,7 +346,7 @@ export function describeClient(name, open, more) {
       assert.deepEqual(contents(editMessage.conversation), [other.question, ""]);
       await finish(editMessage.reply, other.answer, ...MORE);
 
-      const again = provider.answer(other.question);
+      const again = other.again();
       const { regenerateReply } = await client.mutate(REGENERATE_REPLY, {
         messageId: editMessage.reply.id,
       });
@@ -427,7 +428,7 @@ export async function startChat(client, message) {
   return startChat;
 }
 
-async function sendMessage(client, conversation, content, whenBusy) {
+export async function sendMessage(client, conversation, content, whenBusy) {
   const variables = { conversationId: conversation.id, content, whenBusy };
   const { sendMessage } = await client.mutate(SEND_MESSAGE, variables);
   return sendMessage.reply;
