@@ -37,7 +37,7 @@ async fn a_process_that_was_paused_past_its_lease_writes_nothing_over_its_succes
     let script = Script::stream().text("The second ").wait(&second);
     let script = script.text("goes on ").wait(&third).text("to its end");
     model.script(script.complete());
-    paused.signal(Signal::SIGSTOP);
+    paused.pause().await;
     // All that it has not read yet lies in its socket when it wakes up.
     first.open();
     model.asked(2).await;
@@ -103,7 +103,7 @@ async fn a_process_that_was_paused_inside_its_last_transaction_holds_nobody_up_f
     sql(&test, &policy).await;
     last.open();
     gate.waiting(1).await;
-    paused.signal(Signal::SIGSTOP);
+    paused.pause().await;
     gate.open().await;
     // Whoever wants it stopped is answered once PostgreSQL has ended that transaction, or may ask
     // again: each of the answers is one of the two.

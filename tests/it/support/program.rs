@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::TestDatabase;
+use super::{TestDatabase, eventually};
 
 /// Nothing here takes long; this only keeps a broken test from hanging.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -183,6 +183,27 @@ impl Server {
         let id = self.child.id().expect("still running");
         let id = i32::try_from(id).expect("a process id");
         kill(Pid::from_raw(id), signal).expect("a signal is sent");
+    }
+
+    /// Returns when nothing of the process runs any more: a signal reaches one thread first, and the
+    /// others go on until that one is scheduled.
+    pub async fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+        let threads = format!("/proc/{}/task", self.child.id().expect("still running"));
+        eventually("every thread stands still", || async {
+            let threads = std::fs::read_dir(&threads).expect("a process");
+            let stands_still = |thread: std::io::Result<std::fs::DirEntry>| {
+                let stat = thread.expect("a thread").path().join("stat");
+                // The name of a thread may hold whatever it likes, but it ends with the last bracket.
+                std::fs::read_to_string(stat).is_ok_and(|stat| {
+                    stat.rsplit(") ")
+                        .next()
+                        .is_some_and(|rest| rest.starts_with('T'))
+                })
+            };
+            threads.into_iter().all(stands_still).then_some(())
+        })
+        .await;
     }
 
     /// The program again, in the same folder.
