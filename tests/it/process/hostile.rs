@@ -2,6 +2,7 @@
 //! with a code, learns nothing of the inside, and leaves the server as it was.
 
 mod documents;
+mod fuzz;
 mod requests;
 mod sockets;
 mod strings;
