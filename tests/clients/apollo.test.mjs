@@ -8,7 +8,7 @@ import { createClient } from "graphql-ws";
 import WebSocket from "ws";
 import { CONVERSATION_EVENTS } from "./documents.mjs";
 import { CHANGES, CHATS, HISTORY, hoped, ROWS, SEND_SHOWN, testHistory } from "./history.mjs";
-import { followsThroughACut, Texts, VIEWER_EVENTS } from "./live.mjs";
+import { followsThroughACut, followsVersions, Texts, VIEWER_EVENTS } from "./live.mjs";
 import { assertWhole, describeClient, follow, startChat } from "./suite.mjs";
 
 const paged = () => ({ cache: new InMemoryCache({ typePolicies }) });
@@ -33,8 +33,14 @@ describeClient("Apollo Client over WebSockets", openSocket, (tools) => {
     for (const feed of [early, late]) assertWhole(feed, await feed.finished(), reply, answer);
   });
 
+  const openFollowing = (way) => openCached(openSocket(way));
+
   it("holds in its cache what the server holds, after a cut in mid-reply", async (t) => {
-    await followsThroughACut(t, { arrive, prepare }, (way) => openCached(openSocket(way)));
+    await followsThroughACut(t, { arrive, prepare }, openFollowing);
+  });
+
+  it("holds in its cache what the server holds, after another device has chosen other versions", async (t) => {
+    await followsVersions(t, { arrive, prepare }, openFollowing);
   });
 });
 
@@ -42,8 +48,14 @@ describeClient("Apollo Client over multipart answers", openParts, (tools) => {
   const { arrive, prepare } = tools;
   testHistory(tools, (way) => openWindow(openParts(way, paged())));
 
+  const openFollowing = (way) => openCached(openParts(way));
+
   it("holds in its cache what the server holds, after a cut in mid-reply", async (t) => {
-    await followsThroughACut(t, { arrive, prepare }, (way) => openCached(openParts(way)));
+    await followsThroughACut(t, { arrive, prepare }, openFollowing);
+  });
+
+  it("holds in its cache what the server holds, after another device has chosen other versions", async (t) => {
+    await followsVersions(t, { arrive, prepare }, openFollowing);
   });
 });
 
@@ -84,7 +96,7 @@ function openWindow(device) {
     async send(conversationId, content) {
       const { data } = await client.mutate({
         mutation: gql(SEND_SHOWN),
-        variables: { conversationId, content },
+        variables: { input: { conversationId, content } },
         optimisticResponse: hoped(content),
         update(cache, { data: { sendMessage } }) {
           const { userMessageEdge, replyEdge } = sendMessage;

@@ -14,6 +14,17 @@ export const START_CHAT = /* GraphQL */ `
   }
 `;
 
+/** A conversation in which nothing was said yet. */
+export const START_EMPTY = /* GraphQL */ `
+  mutation StartEmpty {
+    startChat(input: {}) {
+      conversation {
+        id
+      }
+    }
+  }
+`;
+
 export const SEND_MESSAGE = /* GraphQL */ `
   mutation SendMessage($conversationId: ID!, $content: String!, $whenBusy: BusyPolicy = REJECT) {
     sendMessage(

@@ -1,6 +1,7 @@
 /** A chat window over a normalised cache: pages, messages shown before they are stored, and other versions. */
 import assert from "node:assert/strict";
 import { it } from "node:test";
+import { START_EMPTY } from "./documents.mjs";
 import { until } from "./live.mjs";
 import { follow, sendMessage, startChat } from "./suite.mjs";
 
@@ -28,8 +29,8 @@ export const CHATS = `
 `;
 
 export const SEND_SHOWN = `
-  mutation SendShown($conversationId: ID!, $content: String!) {
-    sendMessage(input: { conversationId: $conversationId, content: $content }) {
+  mutation SendShown($input: SendMessageInput!) {
+    sendMessage(input: $input) {
       userMessageEdge { cursor node { ${MESSAGE} } }
       replyEdge { cursor node { ${MESSAGE} } }
     }
@@ -215,13 +216,6 @@ export function testHistory({ arrive, prepare, stored }, openWindow) {
     }
   });
 }
-
-/** A conversation in which nothing was said yet. */
-export const START_EMPTY = `
-  mutation StartEmpty {
-    startChat(input: {}) { conversation { id } }
-  }
-`;
 
 function same(one, other) {
   return JSON.stringify(one) === JSON.stringify(other);

@@ -1,8 +1,8 @@
 /** Two devices of one user: one does things, the other follows them with a normalised cache. */
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
-import { START_CHAT } from "./documents.mjs";
-import { startChat } from "./suite.mjs";
+import { EDIT_MESSAGE, REGENERATE_REPLY, SELECT_VERSION, START_CHAT } from "./documents.mjs";
+import { follow, startChat } from "./suite.mjs";
 
 /** Everything that the following device shows. */
 export const LIVE = /* GraphQL */ `
@@ -164,6 +164,51 @@ export async function followsThroughACut(t, { arrive, prepare }, openCached) {
     const stored = await other.query(LIVE, { id });
     return !stored.viewer.conversation.activeReply && same(shown(), stored);
   });
+  assert.deepEqual(failures, []);
+}
+
+/** @param openCached as above */
+export async function followsVersions(t, { arrive, prepare }, openCached) {
+  const { open } = await arrive(t);
+  const other = open();
+  const first = prepare();
+  first.answer.write("first");
+  first.answer.end();
+  const { conversation, reply } = await startChat(other, first.question);
+  await follow(other, reply).finished();
+  const { id } = conversation;
+
+  const device = open(undefined, openCached);
+  await device.query(LIVE, { id });
+  const failures = [];
+  device.follow(id, (failure) => failures.push(failure));
+  const agree = async (written) => {
+    const stored = await other.query(LIVE, { id });
+    const { activeReply } = stored.viewer.conversation;
+    return Boolean(activeReply) !== written && same(device.cached(LIVE, { id }), stored);
+  };
+  /** While the reply is written, and once it is. */
+  const follows = async (answer, reply) => {
+    await until(() => agree(false));
+    answer.write("another");
+    answer.end();
+    await follow(other, reply).finished();
+    await until(() => agree(true));
+  };
+  await until(() => agree(true));
+  const [asked] = device.cached(LIVE, { id }).viewer.conversation.messages.nodes;
+
+  const edit = prepare();
+  const input = { messageId: asked.id, content: edit.question };
+  const { editMessage } = await other.mutate(EDIT_MESSAGE, input);
+  await follows(edit.answer, editMessage.reply);
+  const again = edit.again();
+  const { regenerateReply } = await other.mutate(REGENERATE_REPLY, { messageId: editMessage.reply.id });
+  await follows(again, regenerateReply.reply);
+  for (const messageId of [editMessage.reply.id, asked.id]) {
+    await other.mutate(SELECT_VERSION, { messageId });
+    await until(() => agree(true));
+  }
   assert.deepEqual(failures, []);
 }
 

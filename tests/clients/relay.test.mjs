@@ -1,15 +1,26 @@
 import { it } from "node:test";
 import relay from "relay-runtime";
 import { CONVERSATION_EVENTS } from "./documents.mjs";
-import { followsThroughACut, LIVE, Texts, VIEWER_EVENTS } from "./live.mjs";
+import { testHistory } from "./history.mjs";
+import { followsThroughACut, followsVersions, LIVE, Texts, VIEWER_EVENTS } from "./live.mjs";
 import { artifactOf, openRelay } from "./relay/device.mjs";
+import { openWindow } from "./relay/window.mjs";
 import { describeClient } from "./suite.mjs";
 
 const { createOperationDescriptor } = relay;
 
-describeClient("Relay over WebSockets", openRelay, ({ arrive, prepare }) => {
+describeClient("Relay over WebSockets", openRelay, (tools) => {
+  const { arrive, prepare } = tools;
+  testHistory(tools, openWindow);
+
+  const openFollowing = (way) => openFollower(openRelay(way));
+
   it("holds in its store what the server holds, after a cut in mid-reply", async (t) => {
-    await followsThroughACut(t, { arrive, prepare }, (way) => openFollower(openRelay(way)));
+    await followsThroughACut(t, { arrive, prepare }, openFollowing);
+  });
+
+  it("holds in its store what the server holds, after another device has chosen other versions", async (t) => {
+    await followsVersions(t, { arrive, prepare }, openFollowing);
   });
 });
 

@@ -4,18 +4,23 @@ import { join } from "node:path";
 import { it } from "node:test";
 import { cacheExchange, Client, fetchExchange, gql, subscriptionExchange } from "@urql/core";
 import { cacheExchange as cacheOf } from "@urql/exchange-graphcache";
+import { relayPagination } from "@urql/exchange-graphcache/extras";
 import { retryExchange } from "@urql/exchange-retry";
-import { buildSchema, introspectionFromSchema } from "graphql";
+import { buildSchema, introspectionFromSchema, isObjectType } from "graphql";
 import { createClient } from "graphql-ws";
 import { onEnd, pipe, subscribe as listen } from "wonka";
 import WebSocket from "ws";
 import { CONVERSATION, CONVERSATION_EVENTS } from "./documents.mjs";
-import { followsThroughACut, LIVE, Texts, VIEWER_EVENTS } from "./live.mjs";
+import { CHANGES, CHATS, HISTORY, hoped, ROWS, SEND_SHOWN, testHistory } from "./history.mjs";
+import { followsThroughACut, followsVersions, LIVE, Texts, VIEWER_EVENTS } from "./live.mjs";
 import { describeClient, startChat } from "./suite.mjs";
 
 const schemaFile = join(import.meta.dirname, "../../schema.graphql");
 
-describeClient("urql over WebSockets", openSocket, ({ arrive, prepare }) => {
+describeClient("urql over WebSockets", openSocket, (tools) => {
+  const { arrive, prepare } = tools;
+  testHistory(tools, (way) => openWindow(way, openSocket));
+
   for (const [method, options] of [
     ["GET", {}],
     ["POST", { preferGetMethod: false }],
@@ -37,40 +42,114 @@ describeClient("urql over WebSockets", openSocket, ({ arrive, prepare }) => {
     });
   }
 
+  const openFollowing = (way) => openCached(way, openSocket);
+
   it("holds in its cache what the server holds, after a cut in mid-reply", async (t) => {
-    await followsThroughACut(t, { arrive, prepare }, (way) => openCached(way, openSocket));
+    await followsThroughACut(t, { arrive, prepare }, openFollowing);
+  });
+
+  it("holds in its cache what the server holds, after another device has chosen other versions", async (t) => {
+    await followsVersions(t, { arrive, prepare }, openFollowing);
   });
 });
 
-describeClient("urql over server-sent events", openEvents, ({ arrive, prepare }) => {
+describeClient("urql over server-sent events", openEvents, (tools) => {
+  const { arrive, prepare } = tools;
+  testHistory(tools, (way) => openWindow(way, openEvents));
+
+  const openFollowing = (way) => openCached(way, openEvents);
+
   it("holds in its cache what the server holds, after a cut in mid-reply", async (t) => {
-    await followsThroughACut(t, { arrive, prepare }, (way) => openCached(way, openEvents));
+    await followsThroughACut(t, { arrive, prepare }, openFollowing);
+  });
+
+  it("holds in its cache what the server holds, after another device has chosen other versions", async (t) => {
+    await followsVersions(t, { arrive, prepare }, openFollowing);
   });
 });
+
+const schema = buildSchema(readFileSync(schemaFile, "utf8"));
+
+/** What is a part of something else, and has no id. */
+const parts = Object.values(schema.getTypeMap())
+  .filter((type) => isObjectType(type) && !type.name.startsWith("__") && !type.getFields().id)
+  .map(({ name }) => name);
+
+/** A cache that knows the schema: it tells the members of a union by that. */
+const normalised = (options) =>
+  cacheOf({
+    schema: introspectionFromSchema(schema),
+    keys: Object.fromEntries(parts.map((name) => [name, () => null])),
+    ...options,
+  });
+
+/** A device with a chat window, its lists merged by `relayPagination`. */
+function openWindow(way, open) {
+  // Pages of another path than the active one are asked for anew.
+  const forget = (result, variables, cache) => {
+    const conversation = cache.keyOfEntity({ __typename: "Conversation", id: shown.id });
+    for (const { fieldName, fieldKey, arguments: page } of cache.inspectFields(conversation)) {
+      if (fieldName === "messages" && page.before) cache.invalidate(conversation, fieldKey);
+    }
+  };
+  const shown = { last: ROWS };
+  const exchange = normalised({
+    resolvers: {
+      Conversation: { messages: relayPagination() },
+      Viewer: { conversations: relayPagination() },
+    },
+    optimistic: {
+      sendMessage: (variables) => hoped(variables.input.content).sendMessage,
+    },
+    updates: {
+      Mutation: {
+        sendMessage({ sendMessage }, _, cache) {
+          // It was refused.
+          if (!sendMessage) return;
+          cache.updateQuery({ query: HISTORY, variables: shown }, (data) => {
+            data?.viewer.conversation.messages.edges.push(sendMessage.userMessageEdge, sendMessage.replyEdge);
+            return data;
+          });
+        },
+        editMessage: forget,
+        regenerateReply: forget,
+        selectVersion: forget,
+      },
+    },
+  });
+  const device = open(way, {}, exchange);
+  const messages = () => device.cached(HISTORY, shown)?.viewer.conversation.messages;
+  const conversations = () => device.cached(CHATS, { first: ROWS }).viewer.conversations;
+
+  return {
+    ...device,
+    async show(id) {
+      shown.id = id;
+      await device.query(HISTORY, shown);
+    },
+    shown: () => messages().edges.map(({ node }) => node),
+    async earlier() {
+      const { hasPreviousPage, startCursor } = messages().pageInfo;
+      if (hasPreviousPage) await device.query(HISTORY, { ...shown, before: startCursor });
+      return hasPreviousPage;
+    },
+    list: () => device.query(CHATS, { first: ROWS }),
+    listed: () => conversations().edges.map(({ node }) => node.id),
+    async further() {
+      const { hasNextPage, endCursor } = conversations().pageInfo;
+      if (hasNextPage) await device.query(CHATS, { first: ROWS, after: endCursor });
+      return hasNextPage;
+    },
+    send: (conversationId, content) => device.mutate(SEND_SHOWN, { input: { conversationId, content } }),
+    change: (how, input) => device.mutate(CHANGES[how], { input }),
+  };
+}
 
 /** A device that keeps a normalised cache up to date by what it is told. */
 function openCached(way, open) {
   const texts = new Texts();
-  const anonymous = [
-    "ConversationConnection",
-    "ConversationEdge",
-    "MessageConnection",
-    "MessageEdge",
-    "ConversationSnapshot",
-    "ConversationAdded",
-    "ConversationChanged",
-    "ConversationDeleted",
-    "ViewerSnapshot",
-    "MessageAdded",
-    "MessageChanged",
-    "MessageDelta",
-    "MessageFinished",
-  ];
   let followed;
-  const exchange = cacheOf({
-    // It tells the members of a union by this.
-    schema: introspectionFromSchema(buildSchema(readFileSync(schemaFile, "utf8"))),
-    keys: Object.fromEntries(anonymous.map((name) => [name, () => null])),
+  const exchange = normalised({
     updates: {
       Subscription: {
         conversationEvents({ conversationEvents: event }, { conversationId: id }, cache) {
