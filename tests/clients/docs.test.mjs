@@ -1,26 +1,45 @@
 /** The clients of docs/clients.md, as they stand there. */
 import assert from "node:assert/strict";
-import { readFile, rm, writeFile } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
-import { gql } from "@apollo/client";
+import { promisify } from "node:util";
+import { ApolloClient, gql, HttpLink } from "@apollo/client";
+import { Client, fetchExchange } from "@urql/core";
+import { buildSchema, introspectionFromSchema } from "graphql";
+import relay from "relay-runtime";
 import WebSocket from "ws";
 import { startLoquat } from "../server.mjs";
-import { MESSAGE_STREAM, START_CHAT } from "./documents.mjs";
+import { MESSAGE_STREAM, START_CHAT, START_EMPTY } from "./documents.mjs";
+import { CHATS } from "./history.mjs";
 import { startProvider } from "./provider.mjs";
+import { compile, relayed } from "./relay/artifacts.mjs";
+import { commit } from "./relay/device.mjs";
 
 const page = resolve(import.meta.dirname, "../../docs/clients.md");
+const schemaFile = resolve(import.meta.dirname, "../../schema.graphql");
+const require = createRequire(import.meta.url);
+const codegen = require.resolve("@graphql-codegen/cli/package.json").replace("package.json", "cjs/bin.js");
 const QUERY = "{ viewer { externalId } }";
 
 describe("the clients of docs/clients.md", { timeout: 60_000 }, () => {
   let blocks;
+  let folder;
+  let introspectionFile;
   let provider;
   let server;
 
   before(async () => {
+    folder = await mkdtemp(join(tmpdir(), "loquat-docs-"));
+    introspectionFile = join(folder, "introspection.json");
+    const schema = buildSchema(await readFile(schemaFile, "utf8"));
+    await writeFile(introspectionFile, JSON.stringify(introspectionFromSchema(schema)));
     blocks = [...(await readFile(page, "utf8")).matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code);
-    assert.equal(blocks.length, 6);
+    assert.equal(blocks.length, 10);
     provider = await startProvider();
     server = await startLoquat({
       ...provider.settings,
@@ -34,11 +53,15 @@ describe("the clients of docs/clients.md", { timeout: 60_000 }, () => {
   after(async () => {
     await server?.stop();
     await provider?.stop();
+    await rm(folder, { recursive: true });
   });
 
   /** The client of a block, which finds the server here and its tokens by `getToken`. */
-  async function load(t, code, getToken) {
+  const load = async (t, code, getToken) => (await loadModule(t, code, getToken)).client;
+
+  async function loadModule(t, code, getToken) {
     const here = code
+      .replace("./introspection.json", introspectionFile)
       .replaceAll("https://chat.example.com", server.url)
       .replaceAll("wss://chat.example.com", server.url.replace("http", "ws"))
       .replaceAll("30_000", "500");
@@ -47,7 +70,7 @@ describe("the clients of docs/clients.md", { timeout: 60_000 }, () => {
     const file = join(import.meta.dirname, `.docs-${process.pid}-${name}.mjs`);
     await writeFile(file, `const getToken = globalThis.${name};\n${here}`);
     t.after(() => rm(file));
-    return (await import(file)).client;
+    return import(file);
   }
 
   for (const [block, user, how] of [
@@ -139,5 +162,69 @@ describe("the clients of docs/clients.md", { timeout: 60_000 }, () => {
     let last;
     for await (const { data } of client.iterate({ query: MESSAGE_STREAM, variables })) last = data.messageStream;
     assert.equal(last.message.content, "Yes.");
+  });
+
+  it("Relay sends the token, over HTTP and over a socket, with what its compiler has made", async (t) => {
+    const [, settings] = /```json\n(.*?)```/s.exec(await readFile(page, "utf8"));
+    const documents = [START_CHAT, MESSAGE_STREAM].map(relayed);
+    const sources = documents.map(({ module, document }) => [module, [document]]);
+    // What it writes is TypeScript there: here nothing is left to take its types away.
+    const language = JSON.parse(settings.replace("typescript", "javascript"));
+    const artifacts = await compile(Object.fromEntries(sources), language);
+    const [start, stream] = documents.map(({ name }) => artifacts.get(name));
+
+    const environment = await load(t, blocks[6], () => server.token("gus"));
+    const answer = provider.answer("Gus?");
+    answer.write("Yes.");
+    answer.end();
+    const { startChat } = await commit(environment, { mutation: start, variables: { message: "Gus?" } });
+    const variables = { messageId: startChat.reply.id };
+    await new Promise((finished, onError) => {
+      const onNext = ({ messageStream: { message } }) => message?.content === "Yes." && finished();
+      relay.requestSubscription(environment, { subscription: stream, variables, onNext, onError });
+    });
+  });
+
+  /** Three conversations of a user, and a `fetch` that is theirs. */
+  async function threeChats(user) {
+    const headers = { "content-type": "application/json", authorization: `Bearer ${await server.token(user)}` };
+    const mine = (url, init) => fetch(url, { ...init, headers: { ...init.headers, ...headers } });
+    const body = JSON.stringify({ query: START_EMPTY });
+    for (let count = 0; count < 3; count += 1) await mine(`${server.url}/graphql`, { method: "POST", body });
+    return mine;
+  }
+
+  it("Apollo Client's cache puts the pages together", async (t) => {
+    const { cache } = await loadModule(t, blocks[7]);
+    const link = new HttpLink({ uri: `${server.url}/graphql`, fetch: await threeChats("hal") });
+    const client = new ApolloClient({ cache, link });
+    const query = gql(CHATS);
+    const first = await client.query({ query, variables: { first: 2 } });
+    const { endCursor } = first.data.viewer.conversations.pageInfo;
+    // As `fetchMore` does.
+    await client.query({ query, variables: { first: 2, after: endCursor }, fetchPolicy: "network-only" });
+    const { viewer } = client.readQuery({ query, variables: { first: 2 } });
+    assert.equal(viewer.conversations.edges.length, 3);
+  });
+
+  it("Graphcache puts the pages together", async (t) => {
+    const { cache } = await loadModule(t, blocks[8]);
+    const url = `${server.url}/graphql`;
+    const client = new Client({ url, fetch: await threeChats("ivy"), exchanges: [cache, fetchExchange] });
+    const first = await client.query(CHATS, { first: 2 });
+    const { endCursor } = first.data.viewer.conversations.pageInfo;
+    await client.query(CHATS, { first: 2, after: endCursor });
+    const { viewer } = client.readQuery(CHATS, { first: 2 }).data;
+    assert.equal(viewer.conversations.edges.length, 3);
+  });
+
+  it("graphql-codegen reads the running server", async () => {
+    await symlink(join(import.meta.dirname, "node_modules"), join(folder, "node_modules"));
+    await writeFile(join(folder, "codegen.mjs"), blocks[9].replaceAll("https://chat.example.com", server.url));
+    await mkdir(join(folder, "src"));
+    await writeFile(join(folder, "src/chat.ts"), `import { graphql } from "./gql";\ngraphql(\`${CHATS}\`);\n`);
+    const env = { ...process.env, TOKEN: await server.token("joe") };
+    await promisify(execFile)(process.execPath, [codegen, "--config", "codegen.mjs"], { cwd: folder, env });
+    assert.match(await readFile(join(folder, "src/gql/graphql.ts"), "utf8"), /export type ChatsQuery =/);
   });
 });

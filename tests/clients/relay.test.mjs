@@ -15,11 +15,11 @@ describeClient("Relay over WebSockets", openRelay, (tools) => {
 
   const openFollowing = (way) => openFollower(openRelay(way));
 
-  it("holds in its store what the server holds, after a cut in mid-reply", async (t) => {
+  it("holds in its cache what the server holds, after a cut in mid-reply", async (t) => {
     await followsThroughACut(t, { arrive, prepare }, openFollowing);
   });
 
-  it("holds in its store what the server holds, after another device has chosen other versions", async (t) => {
+  it("holds in its cache what the server holds, after another device has chosen other versions", async (t) => {
     await followsVersions(t, { arrive, prepare }, openFollowing);
   });
 });

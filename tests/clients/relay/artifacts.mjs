@@ -13,9 +13,10 @@ const schema = join(import.meta.dirname, "../../../schema.graphql");
  * Compiles against schema.graphql.
  *
  * @param {Record<string, string[]>} modules the documents of each, named as Relay wants it
+ * @param {object} settings of the compiler's, beside those that bring the artifacts here
  * @returns {Promise<Map<string, object>>} by names: queries, mutations, subscriptions, fragments
  */
-export async function compile(modules) {
+export async function compile(modules, settings = {}) {
   const folder = await mkdtemp(join(tmpdir(), "loquat-relay-"));
   try {
     await mkdir(join(folder, "src"));
@@ -29,6 +30,7 @@ export async function compile(modules) {
       src: "src",
       schema: "schema.graphql",
       language: "javascript",
+      ...settings,
       artifactDirectory: "artifacts",
       eagerEsModules: false,
     };

@@ -1,0 +1,69 @@
+/** Which client was seen to do what: the table of docs/clients.md, made of what has passed. */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+const page = join(import.meta.dirname, "../../docs/clients.md");
+const [BEGIN, END] = ["<!-- what has passed -->", "<!-- so far -->"];
+
+/** What each column takes: a test, by its name, that every client which has it must pass. */
+const columns = new Map([
+  ["send, stream", ["chats, signed in by name", "chats, signed in by JWT"]],
+  ["same events", ["hears the same events in the same order as every other client"]],
+  [
+    "cut in mid-reply",
+    ["has the exact text after a cut in mid-reply", "has the exact text of a reply that ended while the socket was cut"],
+  ],
+  ["token ends", ["goes on with a fresh token when one ends in mid-reply"]],
+  ["edits, versions", ["edits, has a reply written anew, and goes back"]],
+  ["pages", ["shows each message and each conversation once, page by page"]],
+  [
+    "optimistic",
+    ["shows a message before it is stored, once it is stored once, and no longer when it was refused"],
+  ],
+  [
+    "nothing stale",
+    [
+      "shows no stale message after an edit, another reply, and the choice of a version",
+      "holds in its cache what the server holds, after a cut in mid-reply",
+      "holds in its cache what the server holds, after another device has chosen other versions",
+    ],
+  ],
+]);
+
+/** The suites that are no client's, beside the clients. */
+const rows = new Map([
+  ["graphql-ws", "graphql-ws"],
+  ["graphql-sse", "graphql-sse"],
+  ["Apollo Client over WebSockets", "Apollo Client, WebSocket"],
+  ["Apollo Client over multipart answers", "Apollo Client, multipart"],
+  ["urql over WebSockets", "urql, WebSocket"],
+  ["urql over server-sent events", "urql, server-sent events"],
+  ["Relay over WebSockets", "Relay, WebSocket"],
+]);
+
+/** @param {Map<string, Map<string, boolean>>} results by suite and test: whether it has passed */
+export function tableOf(results) {
+  const head = ["", ...columns.keys()];
+  const body = [...rows].map(([suite, name]) => {
+    const tests = results.get(suite) ?? new Map();
+    const cells = [...columns.values()].map((needed) => {
+      const outcomes = needed.map((test) => tests.get(test));
+      if (outcomes.every((outcome) => outcome === undefined)) return "–";
+      return outcomes.every(Boolean) ? "✓" : "✗";
+    });
+    return [name, ...cells];
+  });
+  return [head, head.map(() => "---"), ...body].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
+}
+
+/** The table as the page has it. */
+export function published() {
+  const text = readFileSync(page, "utf8");
+  return text.slice(text.indexOf(BEGIN) + BEGIN.length, text.indexOf(END)).trim();
+}
+
+export function publish(table) {
+  const text = readFileSync(page, "utf8");
+  const written = `${text.slice(0, text.indexOf(BEGIN) + BEGIN.length)}\n\n${table}\n\n${text.slice(text.indexOf(END))}`;
+  writeFileSync(page, written);
+}
