@@ -23,12 +23,15 @@ use crate::{
     config::{Environment, Settings, names},
     db::Database,
     graphql::{
-        self,
+        self, Vetting,
         guard::{Guard, Limits},
     },
     http::{
         self, Health,
-        graphql::{ChatBackend, Endpoint, Options, Timing as SocketTiming},
+        graphql::{
+            ChatBackend, Endpoint, ManifestError, Options, Persisted, Timing as SocketTiming,
+            TrustedDocuments,
+        },
         server::Server,
     },
     lifecycle::Lifecycle,
@@ -70,9 +73,13 @@ impl App {
     /// Takes the address first: that is what most often is not free, and costs nothing to ask.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let (listener, address) = listen(&settings).await?;
+        let guard = guard();
+        let trusted = trusted_documents(&settings, &guard)
+            .await
+            .map_err(|error| StartError::documents(&settings, error))?;
         let lifecycle = Lifecycle::new();
         let host = DatabaseHost::start(&settings).await?;
-        match Services::start(&settings, &host, &lifecycle).await {
+        match Services::start(&settings, &host, guard, trusted, &lifecycle).await {
             Ok(services) => Ok(Self {
                 settings,
                 listener,
@@ -136,6 +143,8 @@ impl Services {
     async fn start(
         settings: &Settings,
         host: &DatabaseHost,
+        guard: Guard,
+        trusted: TrustedDocuments,
         lifecycle: &Lifecycle,
     ) -> Result<Self, StartError> {
         let authenticator = Authenticator::new(settings, lifecycle)?;
@@ -172,7 +181,6 @@ impl Services {
             DeletionTiming::default(),
             lifecycle,
         );
-        let guard = Guard::new(Limits::default(), &graphql::sdl());
         let endpoint = Endpoint::new(
             ChatBackend::new(chat.clone(), accounts),
             guard,
@@ -182,7 +190,12 @@ impl Services {
                 socket_origins: settings.cors_origins.clone(),
                 timing: SocketTiming::default(),
             },
-        );
+        )
+        .with_persisted(Persisted::new(
+            settings.documents.admitted,
+            trusted,
+            redis.clone(),
+        ));
         let router = http::router(
             settings,
             http::graphql::router(endpoint),
@@ -193,6 +206,31 @@ impl Services {
             chat,
             router,
         })
+    }
+}
+
+/// What documents may cost.
+fn guard() -> Guard {
+    Guard::new(Limits::default(), &graphql::sdl())
+}
+
+/// The documents of the manifests, each of which could run.
+async fn trusted_documents(
+    settings: &Settings,
+    guard: &Guard,
+) -> Result<TrustedDocuments, ManifestError> {
+    let manifests = &settings.documents.trusted;
+    if manifests.is_empty() {
+        return Ok(TrustedDocuments::default());
+    }
+    TrustedDocuments::load(manifests, &Vetting::new(guard.clone())).await
+}
+
+/// How many documents the settings trust, or why the server would not start with them.
+pub async fn examine_documents(settings: &Settings) -> Result<usize, StartError> {
+    match trusted_documents(settings, &guard()).await {
+        Ok(trusted) => Ok(trusted.len()),
+        Err(error) => Err(StartError::documents(settings, error)),
     }
 }
 

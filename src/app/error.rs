@@ -4,6 +4,7 @@ use crate::{
     auth::AuthSetupError,
     config::{Origin, Settings, names},
     db::{DatabaseSetupError, DbError, cluster::ClusterError},
+    http::graphql::ManifestError,
     llm::openai::OpenAiError,
 };
 
@@ -25,6 +26,11 @@ pub enum StartError {
         setting: Origin,
         source: DatabaseSetupError,
     },
+    #[error("{setting}: {source}")]
+    Documents {
+        setting: Origin,
+        source: ManifestError,
+    },
     #[error("the key that the processes of this database share cannot be read: {0}")]
     BrokerKey(#[source] DbError),
     #[error(transparent)]
@@ -44,6 +50,13 @@ impl StartError {
                 .written(&names::DATABASE_URL)
                 .or_else(|| origins.written(&names::SUPABASE_DB_URL))
                 .unwrap_or_else(|| origins.of(&names::DATA_DIR)),
+            source,
+        }
+    }
+
+    pub fn documents(settings: &Settings, source: ManifestError) -> Self {
+        Self::Documents {
+            setting: settings.origins.of(&names::TRUSTED_DOCUMENTS),
             source,
         }
     }

@@ -11,7 +11,7 @@ mod redis;
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 pub use memory::{Member, Memory};
-pub use redis::{NodeError, Redis, examine};
+pub use redis::{KEPT_FOR, NodeError, Redis, examine};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ConversationId, MessageId, UserId};

@@ -5,6 +5,7 @@
 //! contradicts another stops the start with one line that names it and the mend.
 
 mod chat;
+mod documents;
 mod error;
 mod issuers;
 pub mod names;
@@ -46,6 +47,7 @@ pub struct Settings {
     pub jwks_cache: Duration,
     pub provider: ProviderSettings,
     pub chat: ChatSettings,
+    pub documents: DocumentSettings,
     /// `LOQUAT_MAX_CONNECTIONS`.
     pub max_connections: usize,
     /// `CORS_ORIGINS`: exact origins, as browsers send them.
@@ -209,6 +211,25 @@ pub enum OfferedModels {
     Listed(Vec<String>),
     /// Any that the provider takes.
     Any,
+}
+
+/// Which GraphQL documents may run, and how they may be named.
+#[derive(Clone, Debug)]
+pub struct DocumentSettings {
+    /// `LOQUAT_TRUSTED_DOCUMENTS`: manifests of ids and documents.
+    pub trusted: Vec<PathBuf>,
+    pub admitted: AdmittedDocuments,
+}
+
+/// What may run beside trusted documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdmittedDocuments {
+    /// Any within the limits; who has sent one once may name it by its hash. The default.
+    Automatic,
+    /// `LOQUAT_AUTOMATIC_PERSISTED_QUERIES=false`: any within the limits, written out each time.
+    Written,
+    /// `LOQUAT_TRUSTED_DOCUMENTS_ONLY`: nothing.
+    Trusted,
 }
 
 /// By default nothing is set, and users alone title their conversations.

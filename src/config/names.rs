@@ -144,6 +144,13 @@ settings! {
     MAX_RUNS_PER_USER: "max_runs_per_user", "LOQUAT_MAX_RUNS_PER_USER",
         "How many replies of one user are written at once, on all servers; 5 by default";
 
+    TRUSTED_DOCUMENTS: "trusted_documents", "LOQUAT_TRUSTED_DOCUMENTS",
+        "Manifests of the documents that clients name by their ids, comma-separated; none by default";
+    TRUSTED_DOCUMENTS_ONLY: "trusted_documents_only", "LOQUAT_TRUSTED_DOCUMENTS_ONLY",
+        "true to run the documents of the manifests and no others; false by default";
+    AUTOMATIC_PERSISTED_QUERIES: "automatic_persisted_queries", "LOQUAT_AUTOMATIC_PERSISTED_QUERIES",
+        "false to keep no document that clients send with its hash; true by default";
+
     MAX_CONNECTIONS: "max_connections", "LOQUAT_MAX_CONNECTIONS",
         "How many connections the server takes, sockets and streams included; 10000 by default";
     CORS_ORIGINS: "cors_origins", "CORS_ORIGINS",

@@ -14,10 +14,10 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::{
-    DatabaseSettings, Environment, LogFormat, LogSettings, Settings, SettingsError, chat, issuers,
-    names, provider, redis_url,
+    DatabaseSettings, Environment, LogFormat, LogSettings, Settings, SettingsError, chat,
+    documents, issuers, names, provider, redis_url,
     sources::{Found, Sources},
-    values::{cors_origin, invalid, list, number, one_of, seconds},
+    values::{boolean, cors_origin, invalid, list, number, one_of, seconds},
 };
 
 impl Settings {
@@ -60,6 +60,7 @@ impl Settings {
             jwks_cache: seconds(sources, &names::JWKS_CACHE_SECONDS, 1..=86_400, 300)?,
             provider: provider::resolve(sources)?,
             chat: chat::resolve(sources)?,
+            documents: documents::resolve(sources)?,
             max_connections: number(sources, &names::MAX_CONNECTIONS, 10..=1_000_000, 10_000)?,
             cors_origins: cors_origins(sources)?,
             trusted_proxies: trusted_proxies(sources)?,
@@ -128,12 +129,7 @@ fn database(sources: &Sources) -> Result<DatabaseSettings, SettingsError> {
         url,
         postgres_bin: path(sources, &names::POSTGRES_BIN),
         max_connections: number(sources, &names::DATABASE_CONNECTIONS, 2..=1000, 10)?,
-        named_statements: one_of(
-            sources,
-            &names::DATABASE_STATEMENT_CACHE,
-            &[("true", true), ("false", false)],
-        )?
-        .unwrap_or(true),
+        named_statements: boolean(sources, &names::DATABASE_STATEMENT_CACHE)?.unwrap_or(true),
     })
 }
 

@@ -84,6 +84,14 @@ pub(super) fn one_of<T: Copy>(
     }
 }
 
+/// `true` or `false`.
+pub(super) fn boolean(
+    sources: &Sources,
+    setting: &'static Setting,
+) -> Result<Option<bool>, SettingsError> {
+    one_of(sources, setting, &[("true", true), ("false", false)])
+}
+
 /// The items of a comma-separated list.
 pub(super) fn list(value: &str) -> impl Iterator<Item = &str> {
     value

@@ -17,6 +17,8 @@ pub enum ErrorCode {
     Unavailable,
     GraphqlParseFailed,
     GraphqlValidationFailed,
+    PersistedQueryNotFound,
+    PersistedQueryNotSupported,
     InternalServerError,
 }
 
@@ -32,6 +34,8 @@ impl ErrorCode {
             Self::Unavailable => "UNAVAILABLE",
             Self::GraphqlParseFailed => "GRAPHQL_PARSE_FAILED",
             Self::GraphqlValidationFailed => "GRAPHQL_VALIDATION_FAILED",
+            Self::PersistedQueryNotFound => "PERSISTED_QUERY_NOT_FOUND",
+            Self::PersistedQueryNotSupported => "PERSISTED_QUERY_NOT_SUPPORTED",
             Self::InternalServerError => "INTERNAL_SERVER_ERROR",
         }
     }

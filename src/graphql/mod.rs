@@ -17,12 +17,14 @@ mod query;
 mod scalars;
 mod subscription;
 mod types;
+mod vetting;
 
 use async_graphql::SchemaBuilder;
 
 pub use context::session_data;
 pub use errors::{ApiError, ErrorCode};
 pub use list::List;
+pub use vetting::Vetting;
 
 use self::{access::GuardedStreams, mutation::Mutation, query::Query, subscription::Subscription};
 use crate::{accounts::Accounts, chat::Chat, model::Right};

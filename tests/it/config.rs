@@ -3,11 +3,11 @@
 mod issuers;
 mod wrong_issuers;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use loquat::config::{
-    ContextSettings, Environment, LogFormat, OfferedModels, Settings, SettingsError, Sources,
-    TitleSettings,
+    AdmittedDocuments, ContextSettings, Environment, LogFormat, OfferedModels, Settings,
+    SettingsError, Sources, TitleSettings,
     names::{self, SETTINGS},
 };
 
@@ -154,6 +154,30 @@ fn proxies_are_addresses_and_ranges_and_the_audit_log_is_kept_for_ever_unless_to
         Some(Duration::from_secs(30 * 24 * 3600))
     );
     assert_eq!(told.log.security, Some("security.log".into()));
+}
+
+#[test]
+fn any_document_runs_unless_told_and_manifests_are_a_list() {
+    let quiet = settings(&[]).documents;
+    assert!(quiet.trusted.is_empty());
+    assert_eq!(quiet.admitted, AdmittedDocuments::Automatic);
+
+    const MANIFESTS: (&str, &str) = ("LOQUAT_TRUSTED_DOCUMENTS", "a.json, b/c.json");
+    const NOT_AUTOMATIC: (&str, &str) = ("LOQUAT_AUTOMATIC_PERSISTED_QUERIES", "false");
+    const ONLY: (&str, &str) = ("LOQUAT_TRUSTED_DOCUMENTS_ONLY", "true");
+    for (written, admitted) in [
+        (&[MANIFESTS][..], AdmittedDocuments::Automatic),
+        (&[MANIFESTS, NOT_AUTOMATIC], AdmittedDocuments::Written),
+        (&[MANIFESTS, ONLY], AdmittedDocuments::Trusted),
+        (
+            &[MANIFESTS, ONLY, NOT_AUTOMATIC],
+            AdmittedDocuments::Trusted,
+        ),
+    ] {
+        let documents = settings(written).documents;
+        assert_eq!(documents.trusted, ["a.json", "b/c.json"].map(PathBuf::from));
+        assert_eq!(documents.admitted, admitted);
+    }
 }
 
 #[test]
@@ -394,6 +418,22 @@ fn each_wrong_variable_is_one_line_that_names_it_and_the_mend() {
         (
             &[("CORS_ORIGINS", "app.example.com")],
             "CORS_ORIGINS: `app.example.com` is not an exact origin, such as https://app.example.com",
+        ),
+        (
+            &[("LOQUAT_TRUSTED_DOCUMENTS_ONLY", "true")],
+            "LOQUAT_TRUSTED_DOCUMENTS_ONLY is true and needs the documents: set LOQUAT_TRUSTED_DOCUMENTS to their manifest",
+        ),
+        (
+            &[
+                ("LOQUAT_TRUSTED_DOCUMENTS", "a.json"),
+                ("LOQUAT_TRUSTED_DOCUMENTS_ONLY", "true"),
+                ("LOQUAT_AUTOMATIC_PERSISTED_QUERIES", "true"),
+            ],
+            "LOQUAT_TRUSTED_DOCUMENTS_ONLY and LOQUAT_AUTOMATIC_PERSISTED_QUERIES contradict each other: nobody can register a document where only trusted ones run; leave one of them out",
+        ),
+        (
+            &[("LOQUAT_TRUSTED_DOCUMENTS", " , ")],
+            "LOQUAT_TRUSTED_DOCUMENTS: names no file",
         ),
         (
             &[("LOQUAT_TRUSTED_PROXIES", "10.0.0.1, proxy.internal")],

@@ -27,9 +27,14 @@ use crate::{
 /// What the log says instead of a reason where the keys are not there.
 const NO_KEYS: &str = "could not fetch the key set of the issuer";
 
-/// The pages on where servers stand, held by `tests/it/deploy/` and `tests/it/broker/`. Whose tokens are believed is said
-/// elsewhere.
-const DEPLOYMENT: [&str; 3] = ["pgbouncer.md", "proxies.md", "redis.md"];
+/// The pages on where servers stand and what they run, held by `tests/it/deploy/`, `tests/it/broker/` and
+/// `tests/clients/persisted.test.mjs`. Whose tokens are believed is said elsewhere.
+const DEPLOYMENT: [&str; 4] = [
+    "persisted-operations.md",
+    "pgbouncer.md",
+    "proxies.md",
+    "redis.md",
+];
 
 #[test]
 fn every_page_has_its_recipe_and_is_linked() {

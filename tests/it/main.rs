@@ -25,6 +25,7 @@ mod migrations;
 mod mini;
 mod mirror;
 mod null_propagation;
+mod persisted;
 mod process;
 mod prompts;
 mod provider;

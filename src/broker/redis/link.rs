@@ -5,7 +5,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -36,6 +36,8 @@ pub(super) struct Post {
     /// of users.
     wanted: Mutex<HashMap<Channel, Change>>,
     bell: Notify,
+    /// Once there is one, for questions that somebody waits to have answered.
+    connection: OnceLock<MultiplexedConnection>,
 }
 
 /// What becomes of a channel.
@@ -52,6 +54,10 @@ impl Post {
         let lost = lock(&self.outbox).push(channel, notice);
         self.bell.notify_one();
         lost
+    }
+
+    pub(super) fn connection(&self) -> Option<MultiplexedConnection> {
+        self.connection.get().cloned()
     }
 
     pub(super) fn want(&self, channel: Channel, change: Change) {
@@ -113,6 +119,8 @@ impl Link {
                 Ok::<_, SendError>(())
             })
             .await?;
+        // A post has one link in its life.
+        drop(post.connection.set(connection.clone()));
         Ok(Self {
             shared,
             post,

@@ -1,7 +1,7 @@
 //! The broker of many processes: Redis 7, Redis Cluster or Valkey.
 //!
-//! Invariant: nobody ever waits for Redis. A notice is put into a bounded queue, from which a task
-//! sends it; what Redis says is handed on where it arrives. While Redis cannot be used, nothing
+//! Invariant: nobody ever waits for Redis to carry a notice. It is put into a bounded queue, from which
+//! a task sends it; what Redis says is handed on where it arrives. While Redis cannot be used, nothing
 //! fails: it is asked again for ever, and once it answers, whoever listens is told to look again.
 //! Redis sees sealed notices on channels with meaningless names, and nothing else.
 
@@ -10,6 +10,7 @@ mod following;
 mod link;
 mod outbox;
 mod seal;
+mod shelf;
 mod supervisor;
 mod topology;
 
@@ -25,6 +26,7 @@ use self::{
     following::Following,
     link::{Change, Post},
     seal::{Channel, OpenError, Seal},
+    shelf::Shelf,
     supervisor::{Routes, Supervisor},
     topology::{Access, Stretch},
 };
@@ -32,6 +34,7 @@ use super::{Broker, Notice, Receiver, Topic, lock};
 use crate::{config::RedisSettings, lifecycle::Lifecycle, model::UserId};
 
 pub use error::NodeError;
+pub use shelf::KEPT_FOR;
 
 /// This process's part of it; clones are handles to the same.
 #[derive(Clone)]
@@ -49,6 +52,7 @@ struct Shared {
     is_connected: AtomicBool,
     lost: AtomicU64,
     complaints: Complaints,
+    shelf: Shelf,
 }
 
 /// What has been complained of already: once a process is enough.
@@ -57,6 +61,7 @@ struct Complaints {
     full: AtomicBool,
     forged: AtomicBool,
     other_version: AtomicBool,
+    shelf: AtomicBool,
 }
 
 impl Redis {
@@ -77,6 +82,7 @@ impl Redis {
             is_connected: AtomicBool::new(false),
             lost: AtomicU64::new(0),
             complaints: Complaints::default(),
+            shelf: Shelf::default(),
         });
         let supervisor = Supervisor::new(shared.clone(), Access::new(settings), lifecycle.clone());
         lifecycle.spawn(supervisor.run());
@@ -191,7 +197,7 @@ impl Shared {
         if !said.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 redis.problem = %error,
-                "a message on a channel of this database is ignored, and so are others like it"
+                "something in redis under a name of this database is ignored, and so is more like it"
             );
         }
     }

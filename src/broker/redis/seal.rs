@@ -33,7 +33,7 @@ const HEADER: usize = 1 + PROCESS + COUNTER;
 /// The longest notice that is sent or read, in bytes. What is longer is left to PostgreSQL.
 pub(super) const LONGEST: usize = 256 * 1024;
 
-/// The name of a channel.
+/// The name of a channel, or of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Channel(Arc<str>);
 
@@ -101,34 +101,54 @@ impl Seal {
             Topic::Runs => context.update(b"runs"),
             Topic::User(user_id) => context.update(user_id.uuid().as_bytes()),
         }
-        let name = hex::encode(&context.sign().as_ref()[..16]);
-        Channel(format!("loquat:{name}").into())
+        named(context)
+    }
+
+    /// Where the processes of this database keep something of this name.
+    pub(super) fn key(&self, name: &[u8]) -> Channel {
+        let mut context = hmac::Context::with_key(&self.root);
+        context.update(b"the key of ");
+        context.update(name);
+        named(context)
     }
 
     /// `None` if it is too long to be sent.
     pub(super) fn seal(&self, channel: &Channel, notice: &Notice) -> Option<Vec<u8>> {
-        let mut text = serde_json::to_vec(notice).expect("a notice is plain data");
-        if text.len() > LONGEST {
-            return None;
-        }
+        let text = serde_json::to_vec(notice).expect("a notice is plain data");
+        (text.len() <= LONGEST).then(|| self.seal_text(channel, text))
+    }
+
+    /// So that it can be opened under this name alone.
+    pub(super) fn seal_text(&self, name: &Channel, mut text: Vec<u8>) -> Vec<u8> {
         let counter = self.sealed.fetch_add(1, Ordering::Relaxed).to_be_bytes();
         self.own
             .seal_in_place_append_tag(
                 nonce(counter),
-                bound_to(channel.as_str().as_bytes()),
+                bound_to(name.as_str().as_bytes()),
                 &mut text,
             )
-            .expect("a notice is far shorter than the cipher's limit");
+            .expect("what is sealed is far shorter than the cipher's limit");
         let mut sealed = Vec::with_capacity(HEADER + text.len());
         sealed.push(VERSION);
         sealed.extend_from_slice(&self.process);
         sealed.extend_from_slice(&counter);
         sealed.append(&mut text);
-        Some(sealed)
+        sealed
     }
 
     /// `None` if this process sealed it itself.
     pub(super) fn open(&self, channel: &[u8], sealed: &[u8]) -> Result<Option<Notice>, OpenError> {
+        if sealed.get(1..1 + PROCESS) == Some(&self.process[..]) {
+            return Ok(None);
+        }
+        let text = self.open_text(channel, sealed)?;
+        serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|_| OpenError::Unknown)
+    }
+
+    /// What a process of this database has sealed under this name, this one or another.
+    pub(super) fn open_text(&self, name: &[u8], sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
         let (&version, rest) = sealed.split_first().ok_or(OpenError::Forged)?;
         if version != VERSION {
             return Err(OpenError::Version);
@@ -139,20 +159,22 @@ impl Seal {
         let (process, rest) = rest
             .split_first_chunk::<PROCESS>()
             .ok_or(OpenError::Forged)?;
-        if *process == self.process {
-            return Ok(None);
-        }
         let (counter, text) = rest
             .split_first_chunk::<COUNTER>()
             .ok_or(OpenError::Forged)?;
         let mut text = text.to_vec();
-        let text = key_of(&self.root, process)
-            .open_in_place(nonce(*counter), bound_to(channel), &mut text)
-            .map_err(|_| OpenError::Forged)?;
-        serde_json::from_slice(text)
-            .map(Some)
-            .map_err(|_| OpenError::Unknown)
+        let length = key_of(&self.root, process)
+            .open_in_place(nonce(*counter), bound_to(name), &mut text)
+            .map_err(|_| OpenError::Forged)?
+            .len();
+        text.truncate(length);
+        Ok(text)
     }
+}
+
+fn named(context: hmac::Context) -> Channel {
+    let name = hex::encode(&context.sign().as_ref()[..16]);
+    Channel(format!("loquat:{name}").into())
 }
 
 fn key_of(root: &hmac::Key, process: &[u8; PROCESS]) -> LessSafeKey {

@@ -3,11 +3,12 @@
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 
 use crate::{
-    app::{DatabaseHost, StartError},
+    app::{DatabaseHost, StartError, examine_documents},
     auth::{self, KeySurvey},
     broker,
     config::{
-        Environment, IssuerSettings, OfferedModels, OpenAiSettings, RedisSettings, Settings, names,
+        AdmittedDocuments, Environment, IssuerSettings, OfferedModels, OpenAiSettings,
+        RedisSettings, Settings, names,
     },
     db,
     llm::openai::{ModelsError, OpenAi},
@@ -19,6 +20,9 @@ pub(super) async fn all(settings: &Settings) -> Report {
     let mut findings = vec![sign_in(settings)];
     for issuer in &settings.issuers {
         findings.push(keys(settings, issuer).await);
+    }
+    if !settings.documents.trusted.is_empty() {
+        findings.push(documents(settings).await);
     }
     findings.push(database(settings).await);
     if let Some(redis) = &settings.redis {
@@ -142,6 +146,19 @@ fn listed(algorithms: &[Algorithm]) -> String {
         .map(|algorithm| format!("{algorithm:?}"))
         .collect();
     names.join(", ")
+}
+
+async fn documents(settings: &Settings) -> Finding {
+    const SUBJECT: &str = "trusted documents";
+
+    let others = match settings.documents.admitted {
+        AdmittedDocuments::Trusted => "and no others run",
+        AdmittedDocuments::Written | AdmittedDocuments::Automatic => "and any other may run",
+    };
+    match examine_documents(settings).await {
+        Ok(count) => Finding::ok(SUBJECT, format!("{count} that could run, {others}")),
+        Err(error) => Finding::problem(SUBJECT, error.to_string()),
+    }
 }
 
 async fn database(settings: &Settings) -> Finding {

@@ -25,7 +25,7 @@ use std::sync::{
 };
 
 use async_graphql::{
-    Positioned, ServerError, Variables,
+    Name, Positioned, ServerError, Variables,
     parser::{
         parse_query,
         types::{DocumentOperations, ExecutableDocument, OperationDefinition, OperationType},
@@ -133,12 +133,36 @@ impl Guard {
         name: Option<&str>,
         given: &Variables,
     ) -> Result<ExecutableDocument, ServerError> {
+        if let Some(operation) = operation(&document, name) {
+            variables::check(&self.inner.types, &operation.node, given)?;
+            if let Some(lifted) = self.price(&document, operation, name, given)? {
+                return Ok(lifted);
+            }
+        }
+        Ok(document)
+    }
+
+    /// What can be said of a document before anybody gives its variables: it is read, and each of
+    /// its operations priced, pages of unknown size as the default one.
+    pub fn vet(&self, source: &str) -> Result<ExecutableDocument, ServerError> {
+        let document = self.read(source)?;
+        for (name, operation) in document.operations.iter() {
+            let name = name.map(Name::as_str);
+            self.price(&document, operation, name, &Variables::default())?;
+        }
+        Ok(document)
+    }
+
+    /// `Some`: the document to run in place of this one.
+    fn price(
+        &self,
+        document: &ExecutableDocument,
+        operation: &Positioned<OperationDefinition>,
+        name: Option<&str>,
+        given: &Variables,
+    ) -> Result<Option<ExecutableDocument>, ServerError> {
         let types = &self.inner.types;
-        let Some(operation) = operation(&document, name) else {
-            return Ok(document);
-        };
-        variables::check(types, &operation.node, given)?;
-        let (cost, visited) = cost::of(types, &document, &operation.node, given);
+        let (cost, visited) = cost::of(types, document, &operation.node, given);
         self.count(visited);
         if cost > self.limits().cost {
             return Err(Refusal::Limit {
@@ -150,11 +174,9 @@ impl Guard {
         }
         if operation.node.ty == OperationType::Subscription {
             let root = types.root(OperationType::Subscription);
-            if let Some(lifted) = subscription::with_one_root_field(&document, name, root)? {
-                return Ok(lifted);
-            }
+            return Ok(subscription::with_one_root_field(document, name, root)?);
         }
-        Ok(document)
+        Ok(None)
     }
 
     /// Tokens and syntax nodes looked at since the process began.

@@ -13,6 +13,7 @@ use crate::{
     auth::{Credential, CredentialError},
     chat::Chat,
     graphql::{self, Schema},
+    model::UserId,
 };
 
 /// Who may ask, and what answers. The server's own is made of accounts and the schema; the
@@ -32,6 +33,8 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// Notes that something was offered which cannot be a credential.
     fn note_unusable(&self, _error: &CredentialError, _address: Option<IpAddr>) {}
+
+    fn user(session: &Self::Session) -> UserId;
 
     /// When the proof of a session runs out; `None`: never.
     fn expires_at(session: &Self::Session) -> Option<SystemTime>;
@@ -126,6 +129,10 @@ impl Backend for ChatBackend {
 
     fn note_unusable(&self, error: &CredentialError, address: Option<IpAddr>) {
         self.accounts.note_unusable(error, address);
+    }
+
+    fn user(session: &Session) -> UserId {
+        session.viewer.user_id()
     }
 
     fn expires_at(session: &Session) -> Option<SystemTime> {

@@ -22,7 +22,7 @@ use http::{Extensions, HeaderMap};
 use tokio::time::sleep;
 use tracing::Instrument;
 
-use super::{Backend, SignInError, Timing, failure::Failure, params::Params};
+use super::{Backend, Persisted, SignInError, Timing, failure::Failure, params::Params};
 use crate::{
     auth::{Credential, CredentialError, credential_from_headers},
     graphql::{
@@ -38,6 +38,7 @@ use crate::{
 pub struct Endpoint<B> {
     pub(super) backend: B,
     pub(super) guard: Guard,
+    persisted: Persisted,
     pub(super) lifecycle: Lifecycle,
     pub(super) options: Arc<Options>,
 }
@@ -76,9 +77,16 @@ impl<B: Backend> Endpoint<B> {
         Self {
             backend,
             guard,
+            persisted: Persisted::default(),
             lifecycle,
             options: Arc::new(options),
         }
+    }
+
+    /// With these documents that requests may name.
+    #[must_use]
+    pub fn with_persisted(self, persisted: Persisted) -> Self {
+        Self { persisted, ..self }
     }
 
     /// `None`: no credential was offered. One that is refused is a failure, whatever is asked.
@@ -120,25 +128,24 @@ impl<B: Backend> Endpoint<B> {
     }
 
     /// The one way from parameters to something that can be run.
-    pub(super) fn prepare(
+    pub(super) async fn prepare(
         &self,
-        params: Params,
+        mut params: Params,
         carrier: Carrier,
         session: Option<&B::Session>,
     ) -> Result<Operation, Failure> {
         if self.lifecycle.is_draining() {
             return Err(Failure::draining());
         }
-        let document = self.guard.read(&params.query).map_err(Failure::request)?;
+        let found = self.persisted.find(&mut params, session.is_some()).await?;
+        let document = self.guard.read(&found.text).map_err(Failure::request)?;
         let operation = select(&document, params.operation_name.as_deref())?;
         let kind = operation.ty;
         carrier.takes(kind)?;
         if session.is_none() && !self.is_public(&document, operation) {
-            return Err(Failure::unauthenticated(
-                "Sign in: without a credential only __typename is answered.",
-            ));
+            return Err(Failure::sign_in_first());
         }
-        let mut request = params.into_request();
+        let mut request = params.into_request(&found.text);
         if let Some(session) = session {
             request = self.backend.attach(request, session);
         }
@@ -150,6 +157,9 @@ impl<B: Backend> Endpoint<B> {
                 &request.variables,
             )
             .map_err(Failure::request)?;
+        if let Some(session) = session {
+            self.persisted.keep(&found, B::user(session)).await;
+        }
         request.set_parsed_query(document);
         Ok(Operation { kind, request })
     }

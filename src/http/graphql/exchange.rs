@@ -58,7 +58,7 @@ async fn run<B: Backend>(
         .map_err(|error| endpoint.unusable(&error, address))?;
     let session = endpoint.sign_in_by_headers(&parts.headers, address).await?;
     let carrier = if is_get { Carrier::Get } else { Carrier::Post };
-    let operation = endpoint.prepare(params, carrier, session.as_ref())?;
+    let operation = endpoint.prepare(params, carrier, session.as_ref()).await?;
     // Clients list streams with every query, and mean them for subscriptions.
     let form = match (operation.kind, acceptable.single) {
         (OperationType::Subscription, _) | (_, None) => acceptable.stream.ok_or_else(|| {

@@ -68,6 +68,10 @@ impl Failure {
         )
     }
 
+    pub fn sign_in_first() -> Self {
+        Self::unauthenticated("Sign in: without a credential only __typename is answered.")
+    }
+
     pub fn refused_credential() -> Self {
         Self::unauthenticated("The credential was not accepted. Sign in again.")
     }

@@ -3,9 +3,8 @@
 //! The transports speak their protocols and nothing more; [`endpoint`] is what they share: who
 //! asks, whether the operation may run, and how it is run. Invariant: no text reaches the
 //! executor except through [`Endpoint`], so that what the guard and the sign-in rule refuse is
-//! refused everywhere. They must not know the schema: what is executed stands behind [`Backend`].
-//!
-//! Persisted operations will be a step in `params`.
+//! refused everywhere. Where a request names its document, [`persisted`] finds the text, there. They
+//! must not know the schema: what is executed stands behind [`Backend`].
 
 mod backend;
 mod body;
@@ -14,6 +13,7 @@ mod exchange;
 mod failure;
 mod media;
 mod params;
+mod persisted;
 mod respond;
 mod single;
 mod streamed;
@@ -28,6 +28,7 @@ use axum::{
 
 pub use backend::{Backend, ChatBackend, SignInError};
 pub use endpoint::{Endpoint, Options};
+pub use persisted::{ManifestError, Persisted, TrustedDocuments};
 pub use websocket::Timing;
 
 /// The routes of `/graphql`.

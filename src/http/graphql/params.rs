@@ -9,7 +9,10 @@ use super::failure::Failure;
 /// One request's parameters, of the right types.
 #[derive(Debug)]
 pub(super) struct Params {
-    pub query: String,
+    /// The text of the document. Absent only where it is [named](super::persisted) instead.
+    pub query: Option<String>,
+    /// The id of a trusted document.
+    pub document_id: Option<String>,
     pub operation_name: Option<String>,
     pub variables: Map<String, Value>,
     pub extensions: Map<String, Value>,
@@ -28,22 +31,20 @@ impl Params {
             }
             _ => return Err(Failure::malformed("The request must be a JSON object.")),
         };
-        Ok(Self {
-            query: match members.remove("query") {
-                Some(Value::String(query)) => query,
-                None | Some(Value::Null) => {
-                    return Err(faulty("query", "The parameter \"query\" is missing."));
-                }
-                Some(_) => return Err(wrong_type("query", "a string")),
-            },
-            operation_name: match members.remove("operationName") {
-                Some(Value::String(name)) => Some(name),
-                None | Some(Value::Null) => None,
-                Some(_) => return Err(wrong_type("operationName", "a string")),
-            },
-            variables: object(members.remove("variables"), "variables")?,
-            extensions: object(members.remove("extensions"), "extensions")?,
-        })
+        let params = Self {
+            query: string(&mut members, "query")?,
+            document_id: document_id(&mut members)?,
+            operation_name: string(&mut members, "operationName")?,
+            variables: object(&mut members, "variables")?,
+            extensions: object(&mut members, "extensions")?,
+        };
+        if params.query.is_none()
+            && params.document_id.is_none()
+            && params.persisted_query().is_none()
+        {
+            return Err(faulty("query", "The parameter \"query\" is missing."));
+        }
+        Ok(params)
     }
 
     /// From the query string of a GET, where `variables` and `extensions` are JSON.
@@ -51,7 +52,7 @@ impl Params {
         let mut members = Map::new();
         for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
             let value = match &*key {
-                "query" => Value::String(value.into_owned()),
+                "query" | "documentId" | "doc_id" => Value::String(value.into_owned()),
                 "operationName" if value.is_empty() => Value::Null,
                 "operationName" => Value::String(value.into_owned()),
                 "variables" | "extensions" => serde_json::from_str(&value)
@@ -66,9 +67,17 @@ impl Params {
         Self::from_json(Value::Object(members))
     }
 
-    pub fn into_request(self) -> Request {
+    /// What Apollo's protocol says of the document.
+    pub fn persisted_query(&self) -> Option<&Value> {
+        self.extensions
+            .get("persistedQuery")
+            .filter(|said| !said.is_null())
+    }
+
+    /// The request for this document.
+    pub fn into_request(self, text: &str) -> Request {
         let variables = Variables::from_json(Value::Object(self.variables));
-        let mut request = Request::new(self.query).variables(variables);
+        let mut request = Request::new(text).variables(variables);
         request.operation_name = self.operation_name;
         for (key, value) in self.extensions {
             // Every JSON value is a GraphQL value.
@@ -80,8 +89,28 @@ impl Params {
     }
 }
 
-fn object(value: Option<Value>, name: &str) -> Result<Map<String, Value>, Failure> {
-    match value {
+/// `documentId` as the draft calls it, or `doc_id` as Relay does.
+fn document_id(members: &mut Map<String, Value>) -> Result<Option<String>, Failure> {
+    let (id, other) = (string(members, "documentId")?, string(members, "doc_id")?);
+    if id.is_some() && other.is_some() && id != other {
+        return Err(faulty(
+            "documentId",
+            "The parameters \"documentId\" and \"doc_id\" name two documents.",
+        ));
+    }
+    Ok(id.or(other))
+}
+
+fn string(members: &mut Map<String, Value>, name: &str) -> Result<Option<String>, Failure> {
+    match members.remove(name) {
+        Some(Value::String(text)) => Ok(Some(text)),
+        None | Some(Value::Null) => Ok(None),
+        Some(_) => Err(wrong_type(name, "a string")),
+    }
+}
+
+fn object(members: &mut Map<String, Value>, name: &str) -> Result<Map<String, Value>, Failure> {
+    match members.remove(name) {
         Some(Value::Object(members)) => Ok(members),
         None | Some(Value::Null) => Ok(Map::new()),
         Some(_) => Err(wrong_type(name, "an object")),
@@ -93,7 +122,7 @@ fn wrong_type(name: &str, expected: &str) -> Failure {
     faulty(name, &message)
 }
 
-fn faulty(name: &str, message: &str) -> Failure {
+pub(super) fn faulty(name: &str, message: &str) -> Failure {
     let mut failure = Failure::malformed(message);
     failure.set("argument", name);
     failure
@@ -133,10 +162,32 @@ mod tests {
                 "operationName",
             ),
             (json!({"query": "{ a }", "extensions": [1]}), "extensions"),
+            (json!({"documentId": 1}), "documentId"),
+            (json!({"doc_id": ["hush"]}), "doc_id"),
+            (json!({"documentId": "a", "doc_id": "hush"}), "doc_id"),
+            (json!({"extensions": {"persistedQuery": null}}), "query"),
         ] {
             let failure = Params::from_json(body).expect_err(named);
             assert!(failure.error.message.contains(named));
             assert!(!failure.error.message.contains("hush"));
+        }
+    }
+
+    #[test]
+    fn a_document_may_be_named_instead_of_written() {
+        let named = |body| Params::from_json(body).expect("a request").document_id;
+        assert_eq!(named(json!({"documentId": "a"})).as_deref(), Some("a"));
+        assert_eq!(named(json!({"doc_id": "a"})).as_deref(), Some("a"));
+        assert_eq!(
+            named(json!({"documentId": "a", "doc_id": "a"})).as_deref(),
+            Some("a")
+        );
+        let hashed = json!({"extensions": {"persistedQuery": {"version": 1}}});
+        let params = Params::from_json(hashed).expect("a request");
+        assert!(params.query.is_none() && params.persisted_query().is_some());
+        for query in ["documentId=a%3Ab", "doc_id=a%3Ab"] {
+            let params = Params::from_query_string(query).expect("a request");
+            assert_eq!(params.document_id.as_deref(), Some("a:b"));
         }
     }
 
@@ -146,9 +197,9 @@ mod tests {
             "query=%7B+a+%7D&variables=%7B%22x%22%3A1%7D&operationName=&extensions=%7B%7D&other=1",
         )
         .expect("a request");
-        assert_eq!(params.query, "{ a }");
+        assert_eq!(params.query.as_deref(), Some("{ a }"));
         assert_eq!(params.operation_name, None);
-        let request = params.into_request();
+        let request = params.into_request("{ a }");
         assert_eq!(request.variables["x"], GraphqlValue::from(1));
         for bad in [
             "",

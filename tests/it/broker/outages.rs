@@ -366,4 +366,9 @@ async fn a_notice_arrives(url: &str) {
     let user = UserId::new();
     reader.follow(user);
     listener.in_touch_with(&*writer, user).await;
+    assert!(writer.keep(b"a name", b"a text").await);
+    assert_eq!(
+        reader.recall(b"a name").await.as_deref(),
+        Some(&b"a text"[..])
+    );
 }

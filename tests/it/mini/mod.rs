@@ -16,10 +16,11 @@ use loquat::{
     auth::Credential,
     graphql::guard::{Guard, Limits},
     http::{
-        graphql::{Backend, Endpoint, Options, SignInError, Timing, router},
+        graphql::{Backend, Endpoint, Options, Persisted, SignInError, Timing, router},
         server::Server,
     },
     lifecycle::Lifecycle,
+    model::UserId,
 };
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -89,6 +90,15 @@ impl Backend for MiniBackend {
         })
     }
 
+    fn user(session: &User) -> UserId {
+        let mut bytes = [0; 16];
+        bytes
+            .iter_mut()
+            .zip(session.name.bytes())
+            .for_each(|(byte, of)| *byte = of);
+        UserId::from_uuid(uuid::Uuid::from_bytes(bytes))
+    }
+
     fn expires_at(session: &User) -> Option<SystemTime> {
         session.expires_at
     }
@@ -142,6 +152,14 @@ impl Mini {
     }
 
     pub fn with(options: Options) -> Self {
+        Self::made_of(options, Persisted::default())
+    }
+
+    pub fn persisting(persisted: Persisted) -> Self {
+        Self::made_of(options(), persisted)
+    }
+
+    fn made_of(options: Options, persisted: Persisted) -> Self {
         let controls = Controls::default();
         let schema = schema(&controls);
         let guard = Guard::new(Limits::default(), &schema.sdl());
@@ -150,7 +168,8 @@ impl Mini {
             schema,
             controls: controls.clone(),
         };
-        let endpoint = Endpoint::new(backend, guard.clone(), lifecycle.clone(), options);
+        let endpoint = Endpoint::new(backend, guard.clone(), lifecycle.clone(), options)
+            .with_persisted(persisted);
         Self {
             controls,
             guard,

@@ -60,7 +60,8 @@ async fn speak<B: Backend>(
     speaker: &Speaker,
     id: &RequestId,
 ) -> Option<Message> {
-    let operation = match endpoint.prepare(params, Carrier::Socket, Some(session)) {
+    let prepared = endpoint.prepare(params, Carrier::Socket, Some(session));
+    let operation = match prepared.await {
         Ok(operation) => operation,
         Err(failure) => return Some(speaker.failed(&failure)),
     };
