@@ -22,10 +22,7 @@ use crate::{
     chat::{Chat, Timing},
     config::{Environment, Settings, names},
     db::Database,
-    graphql::{
-        self, Vetting,
-        guard::{Guard, Limits},
-    },
+    graphql::{self, Vetting, guard::Guard},
     http::{
         self, Health,
         graphql::{
@@ -73,7 +70,7 @@ impl App {
     /// Takes the address first: that is what most often is not free, and costs nothing to ask.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let (listener, address) = listen(&settings).await?;
-        let guard = guard();
+        let guard = guard(&settings);
         let trusted = trusted_documents(&settings, &guard)
             .await
             .map_err(|error| StartError::documents(&settings, error))?;
@@ -189,6 +186,7 @@ impl Services {
                 public_introspection: settings.environment == Environment::Development,
                 socket_origins: settings.cors_origins.clone(),
                 timing: SocketTiming::default(),
+                limits: settings.limits.request,
             },
         )
         .with_persisted(Persisted::new(
@@ -210,8 +208,8 @@ impl Services {
 }
 
 /// What documents may cost.
-fn guard() -> Guard {
-    Guard::new(Limits::default(), &graphql::sdl())
+fn guard(settings: &Settings) -> Guard {
+    Guard::new(settings.limits.document.into(), &graphql::sdl())
 }
 
 /// The documents of the manifests, each of which could run.
@@ -228,7 +226,7 @@ async fn trusted_documents(
 
 /// How many documents the settings trust, or why the server would not start with them.
 pub async fn examine_documents(settings: &Settings) -> Result<usize, StartError> {
-    match trusted_documents(settings, &guard()).await {
+    match trusted_documents(settings, &guard(settings)).await {
         Ok(trusted) => Ok(trusted.len()),
         Err(error) => Err(StartError::documents(settings, error)),
     }

@@ -12,7 +12,9 @@ use super::{Accounts, AccountsError, Session, SignInError};
 use crate::{
     auth::API_KEY_PREFIX,
     db::{Database, DbError, KeyRefusal, KeySignIn, NewApiKey, Viewer},
-    model::{ApiKey, ApiKeyId, ApiKeyScope, AuditAction, Page, PageRequest, filled_text_problem},
+    model::{
+        ApiKey, ApiKeyId, ApiKeyScope, AuditAction, Limit, Page, PageRequest, filled_text_problem,
+    },
 };
 
 /// How many keys a user may have that are not revoked.
@@ -77,8 +79,8 @@ impl Accounts {
         tx.lock_api_keys().await?;
         if tx.count_unrevoked_api_keys().await? >= MOST_KEYS as i64 {
             return Err(AccountsError::LimitExceeded {
-                limit: "apiKeys",
-                value: MOST_KEYS,
+                limit: Limit::ApiKeys,
+                value: MOST_KEYS as u64,
                 message: "You have 100 API keys already: revoke those that you do not need.",
             });
         }

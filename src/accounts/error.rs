@@ -1,4 +1,4 @@
-use crate::db::DbError;
+use crate::{db::DbError, model::Limit};
 
 /// Why something about an account was not done.
 #[derive(Debug, thiserror::Error)]
@@ -15,11 +15,11 @@ pub enum AccountsError {
     /// The credential does not allow it; the text says what would.
     #[error("{0}")]
     Forbidden(&'static str),
-    /// `limit` is the limit's name, `value` what it allows.
+    /// `value` is what the limit allows.
     #[error("{message}")]
     LimitExceeded {
-        limit: &'static str,
-        value: usize,
+        limit: Limit,
+        value: u64,
         message: &'static str,
     },
     #[error(transparent)]

@@ -8,6 +8,7 @@ mod chat;
 mod documents;
 mod error;
 mod issuers;
+mod limits;
 pub mod names;
 mod provider;
 mod redis_url;
@@ -23,6 +24,7 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use error::SettingsError;
+pub use limits::{DocumentLimits, LimitSettings, RequestLimits};
 pub use names::Setting;
 pub use sources::{Origin, Origins, Sources};
 pub use tables::IssuerTable;
@@ -48,6 +50,7 @@ pub struct Settings {
     pub provider: ProviderSettings,
     pub chat: ChatSettings,
     pub documents: DocumentSettings,
+    pub limits: LimitSettings,
     /// `LOQUAT_MAX_CONNECTIONS`.
     pub max_connections: usize,
     /// `CORS_ORIGINS`: exact origins, as browsers send them.

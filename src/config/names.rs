@@ -144,6 +144,33 @@ settings! {
     MAX_RUNS_PER_USER: "max_runs_per_user", "LOQUAT_MAX_RUNS_PER_USER",
         "How many replies of one user are written at once, on all servers; 5 by default";
 
+    MAX_BODY_BYTES: "max_body_bytes", "LOQUAT_MAX_BODY_BYTES",
+        "The largest body of a request, and message of a socket; 1048576 by default";
+    MAX_BATCH: "max_batch", "LOQUAT_MAX_BATCH",
+        "How many operations a body may list; 1, the default, refuses lists";
+    REQUEST_SECONDS: "request_seconds", "LOQUAT_REQUEST_SECONDS",
+        "How long a query or a mutation may take; 30 by default";
+    MAX_DOCUMENT_TOKENS: "max_document_tokens", "LOQUAT_MAX_DOCUMENT_TOKENS",
+        "How many lexical tokens a document may have; 10000 by default";
+    MAX_DEFINITIONS: "max_definitions", "LOQUAT_MAX_DEFINITIONS",
+        "How many operations and fragments a document may have; 200 by default";
+    MAX_FIELDS: "max_fields", "LOQUAT_MAX_FIELDS",
+        "How many fields a document may select, fragments expanded; 2000 by default";
+    MAX_DEPTH: "max_depth", "LOQUAT_MAX_DEPTH",
+        "How deep fields may be nested; 20 by default";
+    MAX_ALIASES: "max_aliases", "LOQUAT_MAX_ALIASES",
+        "How many aliases a document may have, fragments expanded; 200 by default";
+    MAX_DIRECTIVES: "max_directives", "LOQUAT_MAX_DIRECTIVES",
+        "How many directives a document may have, fragments expanded; 200 by default";
+    MAX_COST: "max_cost", "LOQUAT_MAX_COST",
+        "How many fields an answer may hold, pages multiplied out; 25000 by default";
+    MAX_SOCKET_OPERATIONS: "max_socket_operations", "LOQUAT_MAX_SOCKET_OPERATIONS",
+        "How many operations a socket may run at once; 100 by default";
+    MAX_CONNECTIONS_PER_USER: "max_connections_per_user", "LOQUAT_MAX_CONNECTIONS_PER_USER",
+        "How many sockets and streams a user may have open on this server; 100 by default";
+    MAX_CONNECTIONS: "max_connections", "LOQUAT_MAX_CONNECTIONS",
+        "How many connections the server takes, sockets and streams included; 10000 by default";
+
     TRUSTED_DOCUMENTS: "trusted_documents", "LOQUAT_TRUSTED_DOCUMENTS",
         "Manifests of the documents that clients name by their ids, comma-separated; none by default";
     TRUSTED_DOCUMENTS_ONLY: "trusted_documents_only", "LOQUAT_TRUSTED_DOCUMENTS_ONLY",
@@ -151,8 +178,6 @@ settings! {
     AUTOMATIC_PERSISTED_QUERIES: "automatic_persisted_queries", "LOQUAT_AUTOMATIC_PERSISTED_QUERIES",
         "false to keep no document that clients send with its hash; true by default";
 
-    MAX_CONNECTIONS: "max_connections", "LOQUAT_MAX_CONNECTIONS",
-        "How many connections the server takes, sockets and streams included; 10000 by default";
     CORS_ORIGINS: "cors_origins", "CORS_ORIGINS",
         "Exact origins, comma-separated, whose pages may call the API; none by default";
     TRUSTED_PROXIES: "trusted_proxies", "LOQUAT_TRUSTED_PROXIES",

@@ -15,7 +15,7 @@ use url::Url;
 
 use super::{
     DatabaseSettings, Environment, LogFormat, LogSettings, Settings, SettingsError, chat,
-    documents, issuers, names, provider, redis_url,
+    documents, issuers, limits, names, provider, redis_url,
     sources::{Found, Sources},
     values::{boolean, cors_origin, invalid, list, number, one_of, seconds},
 };
@@ -48,6 +48,7 @@ impl Settings {
             });
         }
 
+        let max_connections = number(sources, &names::MAX_CONNECTIONS, 10..=1_000_000, 10_000)?;
         Ok(Self {
             environment,
             bind,
@@ -61,7 +62,8 @@ impl Settings {
             provider: provider::resolve(sources)?,
             chat: chat::resolve(sources)?,
             documents: documents::resolve(sources)?,
-            max_connections: number(sources, &names::MAX_CONNECTIONS, 10..=1_000_000, 10_000)?,
+            limits: limits::resolve(sources, max_connections)?,
+            max_connections,
             cors_origins: cors_origins(sources)?,
             trusted_proxies: trusted_proxies(sources)?,
             audit_retention: audit_retention(sources)?,

@@ -20,7 +20,7 @@ use crate::{
     accounts::{Accounts, Session},
     chat::Chat,
     db::{User, Viewer},
-    model::Message,
+    model::{Limit, Message},
 };
 
 /// Made for one request and gone with it: a loader that outlived its request could hand one
@@ -58,8 +58,8 @@ const MOST_HELD: usize = 4 * MOST_TEXT;
 
 pub fn too_much_text() -> ApiError {
     ApiError::limit_exceeded(
-        "answerBytes",
-        MOST_TEXT,
+        Limit::AnswerBytes,
+        MOST_TEXT as u64,
         "The answer would hold more than 16 MiB of text: ask for fewer messages at once.",
     )
 }

@@ -3,7 +3,7 @@
 use async_graphql::{Error, ErrorExtensionValues, Value};
 
 use super::context::too_much_text;
-use crate::{accounts::AccountsError, chat::ChatError, db::DbError};
+use crate::{accounts::AccountsError, chat::ChatError, db::DbError, model::Limit};
 
 /// `extensions.code` of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,11 +89,11 @@ impl ApiError {
         Self::new(ErrorCode::Forbidden, message)
     }
 
-    /// `limit` is the limit's name, `value` what it allows.
-    pub fn limit_exceeded(limit: &str, value: usize, message: &str) -> Self {
-        Self::new(ErrorCode::LimitExceeded, message)
-            .with("limit", limit)
-            .with("value", value)
+    /// `value` is what the limit allows; the text says what to do.
+    pub fn limit_exceeded(limit: Limit, value: u64, message: &str) -> Self {
+        let mut error = Self::new(ErrorCode::LimitExceeded, message);
+        error.extensions.extend(limit_details(limit, value));
+        error
     }
 
     fn conflict(reason: &str, message: &str) -> Self {
@@ -113,6 +113,15 @@ impl ApiError {
     }
 }
 
+/// What `extensions` of a `LIMIT_EXCEEDED` hold beside the code, wherever it comes from.
+pub fn limit_details(limit: Limit, value: u64) -> [(&'static str, Value); 3] {
+    [
+        ("limit", limit.name().into()),
+        ("value", value.into()),
+        ("documentation", limit.documentation().into()),
+    ]
+}
+
 impl From<ChatError> for ApiError {
     fn from(error: ChatError) -> Self {
         match error {
@@ -124,8 +133,8 @@ impl From<ChatError> for ApiError {
             )
             .with("messageId", super::ids::encode(message_id).to_string()),
             ChatError::TooManyReplies(most) => Self::limit_exceeded(
-                "unfinishedReplies",
-                most as usize,
+                Limit::UnfinishedReplies,
+                u64::from(most),
                 &format!(
                     "You have {most} unfinished replies. Wait until one has ended, or stop one."
                 ),

@@ -21,8 +21,8 @@ mod vetting;
 
 use async_graphql::SchemaBuilder;
 
-pub use context::session_data;
-pub use errors::{ApiError, ErrorCode};
+pub use context::{MOST_TEXT, session_data};
+pub use errors::{ApiError, ErrorCode, limit_details};
 pub use list::List;
 pub use vetting::Vetting;
 

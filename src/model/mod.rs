@@ -6,6 +6,7 @@ mod api_key;
 mod audit;
 mod conversation;
 mod ids;
+mod limit;
 mod message;
 mod page;
 mod text;
@@ -18,6 +19,7 @@ pub use conversation::{
     Conversation, ConversationFilter, ConversationOrder, ConversationOrderField,
 };
 pub use ids::{ApiKeyId, AuditEventId, ConversationId, MessageId, ProcessId, UserId};
+pub use limit::Limit;
 pub use message::{
     Feedback, Fork, Message, MessageRole, MessageStatus, Place, Rating, ReplyError, ReplyErrorCode,
     TokenUsage,

@@ -256,7 +256,8 @@ async fn a_user_has_a_hundred_keys_and_not_one_more_however_they_are_asked_for()
         .filter_map(|answer| answer.get("errors"))
         .collect();
     assert_eq!(refused.len(), 3, "{answers:?}");
-    let expected = json!({ "code": "LIMIT_EXCEEDED", "limit": "apiKeys", "value": 100 });
+    let expected = json!({ "code": "LIMIT_EXCEEDED", "limit": "apiKeys", "value": 100,
+        "documentation": "docs/limits.md#apikeys" });
     assert!(refused.iter().all(|it| it[0]["extensions"] == expected));
 
     // Revoked ones do not count; another user has their own hundred.

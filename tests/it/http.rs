@@ -229,7 +229,7 @@ async fn a_malformed_request_is_400_and_says_which_part() {
         ("", "JSON"),
         ("{\"query\": \"{ hush }\"", "JSON"),
         ("\"hush\"", "object"),
-        ("[{\"query\": \"{ hush }\"}]", "Batches"),
+        ("[]", "empty"),
         ("{}", "\"query\""),
         ("{\"query\": {\"hush\": 1}}", "\"query\""),
         (

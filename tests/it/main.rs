@@ -20,6 +20,7 @@ mod history;
 mod http;
 mod idempotency;
 mod isolation;
+mod limits;
 mod llm;
 mod migrations;
 mod mini;

@@ -12,13 +12,24 @@ use async_graphql::{
 
 use super::{Limit, Limits, Refusal};
 
-/// Checks every operation and fragment, and returns the number of selections looked at.
-pub(super) fn check(document: &ExecutableDocument, limits: &Limits) -> Result<u64, Refusal> {
+/// What the operations of a document amount to, fragments expanded.
+pub(super) struct Sizes {
+    pub fields: u64,
+    pub aliases: u64,
+    pub directives: u64,
+    /// Of the deepest.
+    pub depth: u64,
+    /// The selections that were looked at to find this.
+    pub visited: u64,
+}
+
+/// Checks every operation and fragment.
+pub(super) fn check(document: &ExecutableDocument, limits: &Limits) -> Result<Sizes, Refusal> {
     let definitions = document.operations.iter().len() + document.fragments.len();
     within(
         Limit::Definitions,
         definitions as u64,
-        limits.definitions,
+        limits.chosen.definitions,
         None,
     )?;
 
@@ -38,14 +49,20 @@ pub(super) fn check(document: &ExecutableDocument, limits: &Limits) -> Result<u6
             .saturating_add(operation.node.directives.len() as u64);
         expansion.within_totals(&total, operation.pos)?;
         within(Limit::RootFields, tally.own_fields, limits.root_fields, at)?;
-        within(Limit::Depth, tally.depth, limits.depth, at)?;
+        within(Limit::Depth, tally.depth, limits.chosen.depth, at)?;
     }
     // Validation also walks fragments that no operation uses.
     for (name, fragment) in &document.fragments {
         let tally = expansion.fragment(name, fragment, 0)?;
         expansion.within_totals(&tally, fragment.pos)?;
     }
-    Ok(expansion.visited)
+    Ok(Sizes {
+        fields: total.fields,
+        aliases: total.aliases,
+        directives: total.directives,
+        depth: total.depth,
+        visited: expansion.visited,
+    })
 }
 
 /// What a selection set amounts to, with everything below it.
@@ -187,12 +204,17 @@ impl<'a> Expansion<'a> {
 
     fn within_totals(&self, tally: &Tally, at: Pos) -> Result<(), Refusal> {
         let at = Some(at);
-        within(Limit::Fields, tally.fields, self.limits.fields, at)?;
-        within(Limit::Aliases, tally.aliases, self.limits.aliases, at)?;
+        within(Limit::Fields, tally.fields, self.limits.chosen.fields, at)?;
+        within(
+            Limit::Aliases,
+            tally.aliases,
+            self.limits.chosen.aliases,
+            at,
+        )?;
         within(
             Limit::Directives,
             tally.directives,
-            self.limits.directives,
+            self.limits.chosen.directives,
             at,
         )
     }

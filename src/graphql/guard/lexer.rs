@@ -72,8 +72,8 @@ impl<'a> Scanner<'a> {
             }
             let at = self.position();
             self.tokens += 1;
-            if self.tokens > self.limits.tokens {
-                return Err(self.exceeded(Limit::Tokens, self.limits.tokens));
+            if self.tokens > self.limits.chosen.tokens {
+                return Err(self.exceeded(Limit::Tokens, self.limits.chosen.tokens));
             }
             let name_before = self.last_name.take();
             match character {
@@ -304,9 +304,13 @@ mod tests {
     fn as_many_tokens_as_the_limit_says_pass_and_one_more_does_not() {
         let limits = Limits::default();
         for token in ["1234567890 ", "-1.5e10 ", "... ", "name ", "\"a text\" "] {
-            let limit = usize::try_from(limits.tokens).expect("a small number");
+            let limit = usize::try_from(limits.chosen.tokens).expect("a small number");
             let most = token.repeat(limit);
-            assert_eq!(scan(&most, &limits).ok(), Some(limits.tokens), "{token}");
+            assert_eq!(
+                scan(&most, &limits).ok(),
+                Some(limits.chosen.tokens),
+                "{token}"
+            );
             assert!(scan(&token.repeat(limit + 1), &limits).is_err(), "{token}");
         }
     }

@@ -25,63 +25,65 @@ use std::sync::{
 };
 
 use async_graphql::{
-    Name, Positioned, ServerError, Variables,
+    Name, Pos, Positioned, ServerError, Value, Variables,
     parser::{
         parse_query,
         types::{DocumentOperations, ExecutableDocument, OperationDefinition, OperationType},
     },
+    value,
 };
 
-use refusal::{Limit, Refusal};
+use refusal::Refusal;
 use types::Types;
+
+use crate::{config::DocumentLimits, model::Limit};
 
 /// The most that one document may hold. Counts are taken after fragments are expanded, over all
 /// operations of the document, because validation walks all of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Lexical tokens, comments and commas not counted.
-    pub tokens: u64,
+    /// What an operator may choose.
+    pub chosen: DocumentLimits,
     /// Bytes of one name.
     pub name_bytes: u64,
     /// Brackets of any kind inside each other. Bounds the recursion of the parser.
     pub brackets: u64,
-    /// Operations and fragments.
-    pub definitions: u64,
-    /// Selected fields.
-    pub fields: u64,
     /// Fields at the root of one operation.
     pub root_fields: u64,
-    /// Fields inside each other; what is below `__schema` and `__type` is not counted.
-    pub depth: u64,
     /// Selection sets inside each other, those of fragments and of introspection included.
     pub nesting: u64,
     /// Lists of types, fields or arguments inside each other below `__schema` and `__type`.
     pub introspection_lists: u64,
-    pub aliases: u64,
-    pub directives: u64,
-    /// Fields that the answer may hold, pages multiplied out.
-    pub cost: u64,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
+impl From<DocumentLimits> for Limits {
+    /// What is fixed protects the parser and the library, whatever the schema and the machine.
+    fn from(chosen: DocumentLimits) -> Self {
         Self {
-            tokens: 10_000,
+            chosen,
             name_bytes: 255,
             brackets: 60,
-            definitions: 200,
-            fields: 2_000,
             root_fields: 50,
-            depth: 20,
             // The library refuses more than this itself, without a code.
             nesting: 32,
             // What graphql-js allows: the standard introspection query needs two.
             introspection_lists: 2,
-            aliases: 200,
-            directives: 200,
-            cost: 25_000,
         }
     }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        DocumentLimits::default().into()
+    }
+}
+
+/// A document that may run, and what the operation that is to run costs.
+#[derive(Debug)]
+pub struct Checked {
+    /// As it was read, but for a subscription whose root field stands in a fragment.
+    pub document: ExecutableDocument,
+    pub cost: u64,
 }
 
 /// One per process; clones share their limits and their counter.
@@ -119,27 +121,28 @@ impl Guard {
         let tokens = lexer::scan(source, self.limits())?;
         self.count(tokens);
         let document = parse_query(source).map_err(|error| Refusal::from_parser(&error))?;
-        let visited = expansion::check(&document, self.limits())?;
-        self.count(visited);
+        let sizes = expansion::check(&document, self.limits())?;
+        self.count(sizes.visited);
         Ok(document)
     }
 
-    /// Checks what the operation that is to run asks for, and returns the document to run: this
-    /// one, but for a subscription whose root field stands in a fragment. That no operation has
-    /// the name is for the caller to say.
+    /// Checks what the operation that is to run asks for. That no operation has the name is for
+    /// the caller to say.
     pub fn check(
         &self,
         document: ExecutableDocument,
         name: Option<&str>,
         given: &Variables,
-    ) -> Result<ExecutableDocument, ServerError> {
-        if let Some(operation) = operation(&document, name) {
-            variables::check(&self.inner.types, &operation.node, given)?;
-            if let Some(lifted) = self.price(&document, operation, name, given)? {
-                return Ok(lifted);
-            }
-        }
-        Ok(document)
+    ) -> Result<Checked, ServerError> {
+        let Some(operation) = operation(&document, name) else {
+            return Ok(Checked { document, cost: 0 });
+        };
+        variables::check(&self.inner.types, &operation.node, given)?;
+        let (cost, lifted) = self.price(&document, operation, name, given)?;
+        Ok(Checked {
+            document: lifted.unwrap_or(document),
+            cost,
+        })
     }
 
     /// What can be said of a document before anybody gives its variables: it is read, and each of
@@ -153,30 +156,57 @@ impl Guard {
         Ok(document)
     }
 
-    /// `Some`: the document to run in place of this one.
+    /// What the operation costs. `Some`: the document to run in place of this one.
     fn price(
         &self,
         document: &ExecutableDocument,
         operation: &Positioned<OperationDefinition>,
         name: Option<&str>,
         given: &Variables,
-    ) -> Result<Option<ExecutableDocument>, ServerError> {
+    ) -> Result<(u64, Option<ExecutableDocument>), ServerError> {
         let types = &self.inner.types;
         let (cost, visited) = cost::of(types, document, &operation.node, given);
         self.count(visited);
-        if cost > self.limits().cost {
-            return Err(Refusal::Limit {
-                limit: Limit::Cost,
-                value: self.limits().cost,
-                at: Some(operation.pos),
-            }
-            .into());
-        }
+        self.afford(cost, Some(operation.pos))?;
         if operation.node.ty == OperationType::Subscription {
             let root = types.root(OperationType::Subscription);
-            return Ok(subscription::with_one_root_field(document, name, root)?);
+            let lifted = subscription::with_one_root_field(document, name, root)?;
+            return Ok((cost, lifted));
         }
-        Ok(None)
+        Ok((cost, None))
+    }
+
+    /// Refuses operations that are each within the limit and not together.
+    pub fn check_together(&self, costs: impl Iterator<Item = u64>) -> Result<(), ServerError> {
+        let cost = costs.fold(0, u64::saturating_add);
+        Ok(self.afford(cost, None)?)
+    }
+
+    fn afford(&self, cost: u64, at: Option<Pos>) -> Result<(), Refusal> {
+        let value = self.limits().chosen.cost;
+        if cost > value {
+            return Err(Refusal::Cost { cost, value, at });
+        }
+        Ok(())
+    }
+
+    /// What a document comes to, beside what it may, for a client that asked. Measured once more:
+    /// few ask.
+    pub fn report(&self, source: &str, checked: &Checked) -> Result<Value, ServerError> {
+        let limits = &self.limits().chosen;
+        let tokens = lexer::scan(source, self.limits())?;
+        let sizes = expansion::check(&checked.document, self.limits())?;
+        self.count(tokens.saturating_add(sizes.visited));
+        let counted = |value: u64, limit: u64| value!({"value": value, "limit": limit});
+        Ok(value!({
+            "value": checked.cost,
+            "limit": limits.cost,
+            "tokens": counted(tokens, limits.tokens),
+            "fields": counted(sizes.fields, limits.fields),
+            "depth": counted(sizes.depth, limits.depth),
+            "aliases": counted(sizes.aliases, limits.aliases),
+            "directives": counted(sizes.directives, limits.directives),
+        }))
     }
 
     /// Tokens and syntax nodes looked at since the process began.

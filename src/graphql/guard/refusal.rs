@@ -2,72 +2,49 @@
 
 use async_graphql::{ErrorExtensionValues, Pos, ServerError, Value, parser};
 
-use crate::graphql::ErrorCode;
+use crate::{
+    graphql::{ErrorCode, limit_details},
+    model::Limit,
+};
 
-/// The name of a limit, as `extensions.limit` shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Limit {
-    Tokens,
-    NameBytes,
-    Brackets,
-    Definitions,
-    Fields,
-    RootFields,
-    Depth,
-    Nesting,
-    IntrospectionLists,
-    Aliases,
-    Directives,
-    Cost,
-}
-
-impl Limit {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Tokens => "tokens",
-            Self::NameBytes => "nameBytes",
-            Self::Brackets => "brackets",
-            Self::Definitions => "definitions",
-            Self::Fields => "fields",
-            Self::RootFields => "rootFields",
-            Self::Depth => "depth",
-            Self::Nesting => "nesting",
-            Self::IntrospectionLists => "introspectionLists",
-            Self::Aliases => "aliases",
-            Self::Directives => "directives",
-            Self::Cost => "cost",
+/// What is wrong, and what to do about it.
+fn describe(limit: Limit, allowed: u64) -> String {
+    match limit {
+        Limit::Tokens => format!(
+            "A document may have at most {allowed} tokens: put values into variables, or split it."
+        ),
+        Limit::NameBytes => format!("A name may have at most {allowed} bytes: shorten it."),
+        Limit::Brackets => format!(
+            "Brackets may be nested at most {allowed} deep: put values into variables, or ask for what is deeper by its id."
+        ),
+        Limit::Definitions => format!(
+            "A document may have at most {allowed} operations and fragments: send only those that the operation needs."
+        ),
+        Limit::Fields => format!(
+            "A document may select at most {allowed} fields, fragments expanded: select fewer, or split it."
+        ),
+        Limit::RootFields => {
+            format!("An operation may have at most {allowed} root fields: split it.")
         }
-    }
-
-    fn describe(self, allowed: u64) -> String {
-        match self {
-            Self::Tokens => format!("A document may have at most {allowed} tokens."),
-            Self::NameBytes => format!("A name may have at most {allowed} bytes."),
-            Self::Brackets => format!("Brackets may be nested at most {allowed} deep."),
-            Self::Definitions => {
-                format!("A document may have at most {allowed} operations and fragments.")
-            }
-            Self::Fields => {
-                format!("A document may select at most {allowed} fields, fragments expanded.")
-            }
-            Self::RootFields => format!("An operation may have at most {allowed} root fields."),
-            Self::Depth => format!("Fields may be nested at most {allowed} deep."),
-            Self::Nesting => {
-                format!("Selection sets and fragments may be nested at most {allowed} deep.")
-            }
-            Self::IntrospectionLists => {
-                format!("Introspection may nest at most {allowed} lists of types or fields.")
-            }
-            Self::Aliases => {
-                format!("A document may have at most {allowed} aliases, fragments expanded.")
-            }
-            Self::Directives => {
-                format!("A document may have at most {allowed} directives, fragments expanded.")
-            }
-            Self::Cost => format!(
-                "An operation may ask for at most {allowed} fields, pages multiplied out; ask for smaller pages."
-            ),
-        }
+        Limit::Depth => format!(
+            "Fields may be nested at most {allowed} deep: ask for what is deeper by its id."
+        ),
+        Limit::Nesting => format!(
+            "Selection sets and fragments may be nested at most {allowed} deep: write fragments out, or ask for what is deeper by its id."
+        ),
+        Limit::IntrospectionLists => format!(
+            "Introspection may nest at most {allowed} lists of types or fields: ask for types by __type."
+        ),
+        Limit::Aliases => format!(
+            "A document may have at most {allowed} aliases, fragments expanded: use fewer, or split it."
+        ),
+        Limit::Directives => format!(
+            "A document may have at most {allowed} directives, fragments expanded: use fewer, or split it."
+        ),
+        Limit::Cost => format!(
+            "An operation, or a batch, may ask for at most {allowed} fields, pages multiplied out: ask for smaller pages, or split it."
+        ),
+        other => format!("{} may be {allowed} at most.", other.name()),
     }
 }
 
@@ -77,6 +54,12 @@ pub(super) enum Refusal {
     /// `value`: the limit itself, as `extensions.value` shows it.
     Limit {
         limit: Limit,
+        value: u64,
+        at: Option<Pos>,
+    },
+    /// As a limit's, with the cost that the operations have together.
+    Cost {
+        cost: u64,
         value: u64,
         at: Option<Pos>,
     },
@@ -138,14 +121,24 @@ impl Refusal {
     }
 }
 
+fn extend(extensions: &mut ErrorExtensionValues, limit: Limit, value: u64) {
+    for (name, value) in limit_details(limit, value) {
+        extensions.set(name, value);
+    }
+}
+
 impl From<Refusal> for ServerError {
     fn from(refusal: Refusal) -> Self {
         let mut extensions = ErrorExtensionValues::default();
         let (message, at, code) = match refusal {
             Refusal::Limit { limit, value, at } => {
-                extensions.set("limit", limit.name());
-                extensions.set("value", Value::from(value));
-                (limit.describe(value), at, ErrorCode::LimitExceeded)
+                extend(&mut extensions, limit, value);
+                (describe(limit, value), at, ErrorCode::LimitExceeded)
+            }
+            Refusal::Cost { cost, value, at } => {
+                extend(&mut extensions, Limit::Cost, value);
+                extensions.set("cost", Value::from(cost));
+                (describe(Limit::Cost, value), at, ErrorCode::LimitExceeded)
             }
             Refusal::Syntax { message, at } => (message, at, ErrorCode::GraphqlParseFailed),
             Refusal::Invalid { message, at } => (message, at, ErrorCode::GraphqlValidationFailed),

@@ -1,3 +1,6 @@
+mod introspection;
+mod price;
+
 use async_graphql::{
     EmptyMutation, ID, InputObject, Object, Request, Schema, ServerError, SimpleObject,
     Subscription, Value, Variables,
@@ -6,6 +9,7 @@ use futures_util::{Stream, StreamExt, stream};
 use serde_json::json;
 
 use super::{Guard, Limits};
+use crate::config::DocumentLimits;
 
 struct Query;
 
@@ -82,8 +86,8 @@ fn guard() -> Guard {
 fn request(query: &str, variables: serde_json::Value) -> Result<Request, ServerError> {
     let guard = guard();
     let mut request = Request::new(query).variables(Variables::from_json(variables));
-    let document = guard.check(guard.read(query)?, None, &request.variables)?;
-    request.set_parsed_query(document);
+    let checked = guard.check(guard.read(query)?, None, &request.variables)?;
+    request.set_parsed_query(checked.document);
     Ok(request)
 }
 
@@ -99,6 +103,11 @@ fn refused_by(error: &ServerError, limit: &str) {
     );
     assert_eq!(extension(error, "limit"), Some(&Value::from(limit)));
     assert!(extension(error, "value").is_some());
+    let documentation = format!("docs/limits.md#{}", limit.to_lowercase());
+    assert_eq!(
+        extension(error, "documentation"),
+        Some(&Value::from(documentation))
+    );
 }
 
 fn refusal(source: &str) -> ServerError {
@@ -359,11 +368,11 @@ async fn a_root_fragment_may_be_shared_by_several_subscriptions() {
     ] {
         let guard = guard();
         let document = guard.read(query).expect("a document");
-        let document = guard
+        let checked = guard
             .check(document, Some("A"), &Variables::default())
             .expect("one root field");
         let mut request = Request::new(query).operation_name("A");
-        request.set_parsed_query(document);
+        request.set_parsed_query(checked.document);
         let responses: Vec<_> = schema().execute_stream(request).collect().await;
         for response in &responses {
             assert_eq!(response.errors, [], "{query}");
@@ -410,11 +419,11 @@ async fn introspection_passes_as_tools_send_it_and_not_as_a_cycle() {
 
 #[test]
 fn limits_can_be_chosen() {
-    let limits = Limits {
+    let limits = DocumentLimits {
         fields: 1,
-        ..Limits::default()
+        ..DocumentLimits::default()
     };
-    let guard = Guard::new(limits, &schema().sdl());
+    let guard = Guard::new(limits.into(), &schema().sdl());
     guard.read("{ item }").expect("one field");
     refused_by(&guard.read("{ item { name } }").expect_err("two"), "fields");
 }

@@ -34,6 +34,7 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// Notes that something was offered which cannot be a credential.
     fn note_unusable(&self, _error: &CredentialError, _address: Option<IpAddr>) {}
 
+    /// Who that is, whatever the credential.
     fn user(session: &Self::Session) -> UserId;
 
     /// When the proof of a session runs out; `None`: never.

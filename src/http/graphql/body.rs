@@ -8,13 +8,11 @@ use http::{
     HeaderMap, StatusCode,
     header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT},
 };
+use serde_json::Value;
 use tokio::time::timeout;
 
-use super::{failure::Failure, media, params::Params};
-use crate::graphql::ErrorCode;
-
-/// The largest body, in bytes.
-const MOST_BODY_BYTES: usize = 1 << 20;
+use super::{batch, failure::Failure, media, params::Params};
+use crate::{config::RequestLimits, graphql::ErrorCode, model::Limit};
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -24,13 +22,25 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 const MOST_DISCARDED_BYTES: usize = 16 << 20;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Params, Failure> {
+/// What a body asks for.
+pub(super) enum Asked {
+    One(Params),
+    /// The parameters of each operation, not yet looked at; at least one and no more than may be.
+    Batch(Vec<Value>),
+}
+
+pub(super) async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    limits: &RequestLimits,
+) -> Result<Asked, Failure> {
+    let most = limits.body_bytes;
     let mut chunks = body.into_data_stream();
-    if let Err(failure) = check_form(headers) {
+    if let Err(failure) = check_form(headers, most) {
         discard(headers, &mut chunks).await;
         return Err(failure);
     }
-    let body = timeout(BODY_TIMEOUT, collect(&mut chunks))
+    let body = timeout(BODY_TIMEOUT, collect(&mut chunks, most))
         .await
         .map_err(|_| {
             Failure::http(
@@ -41,7 +51,7 @@ pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Params, Fail
         })??;
     let Some(body) = body else {
         discard(headers, &mut chunks).await;
-        return Err(too_large());
+        return Err(too_large(most));
     };
     let value = serde_json::from_slice(&body).map_err(|error| {
         Failure::malformed(format!(
@@ -50,11 +60,14 @@ pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Params, Fail
             error.column()
         ))
     })?;
-    Params::from_json(value)
+    match value {
+        Value::Array(batch) => batch::within(batch, limits.batch).map(Asked::Batch),
+        one => Params::from_json(one).map(Asked::One),
+    }
 }
 
 /// What the headers alone can be refused for.
-fn check_form(headers: &HeaderMap) -> Result<(), Failure> {
+fn check_form(headers: &HeaderMap, most: usize) -> Result<(), Failure> {
     let unsupported = |message| {
         Err(Failure::http(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -73,18 +86,18 @@ fn check_form(headers: &HeaderMap) -> Result<(), Failure> {
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<u64>().ok())
         .unwrap_or(0);
-    if announced > MOST_BODY_BYTES as u64 {
-        return Err(too_large());
+    if announced > most as u64 {
+        return Err(too_large(most));
     }
     Ok(())
 }
 
 /// The whole body. `None`: it is too long.
-async fn collect(chunks: &mut BodyDataStream) -> Result<Option<Vec<u8>>, Failure> {
+async fn collect(chunks: &mut BodyDataStream, most: usize) -> Result<Option<Vec<u8>>, Failure> {
     let mut collected = Vec::new();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Failure::malformed("The body broke off."))?;
-        if collected.len() + chunk.len() > MOST_BODY_BYTES {
+        if collected.len() + chunk.len() > most {
             return Ok(None);
         }
         collected.extend_from_slice(&chunk);
@@ -110,13 +123,10 @@ async fn discard(headers: &HeaderMap, chunks: &mut BodyDataStream) {
     drop(timeout(DISCARD_TIMEOUT, reading).await);
 }
 
-fn too_large() -> Failure {
-    let mut failure = Failure::http(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        ErrorCode::LimitExceeded,
-        format!("A body may have at most {MOST_BODY_BYTES} bytes."),
-    );
-    failure.set("limit", "bodyBytes");
-    failure.set("value", MOST_BODY_BYTES as u64);
-    failure
+fn too_large(most: usize) -> Failure {
+    Failure::limit(
+        Limit::BodyBytes,
+        most as u64,
+        format!("A body may have at most {most} bytes: send less at once."),
+    )
 }

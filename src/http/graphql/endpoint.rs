@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_graphql::{
-    Executor, Request, Response,
+    Executor, Request, Response, Value,
     parser::types::{
         ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet,
     },
@@ -19,28 +19,37 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use http::{Extensions, HeaderMap};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::Instrument;
 
-use super::{Backend, Persisted, SignInError, Timing, failure::Failure, params::Params};
+use super::{
+    Backend, Persisted, SignInError, Timing,
+    connections::{Connections, Place},
+    failure::Failure,
+    params::Params,
+};
 use crate::{
     auth::{Credential, CredentialError, credential_from_headers},
+    config::RequestLimits,
     graphql::{
         ErrorCode,
         guard::{self, Guard},
     },
     http::server::ClientAddress,
     lifecycle::Lifecycle,
+    model::Limit,
+    telemetry::RequestId,
 };
 
 /// One per process; clones are handles to the same.
 #[derive(Clone)]
-pub struct Endpoint<B> {
+pub struct Endpoint<B: Backend> {
     pub(super) backend: B,
     pub(super) guard: Guard,
     persisted: Persisted,
     pub(super) lifecycle: Lifecycle,
     pub(super) options: Arc<Options>,
+    connections: Connections,
 }
 
 /// What an operator or a test decides.
@@ -51,6 +60,7 @@ pub struct Options {
     /// Origins, beside the server's own, whose pages may open sockets.
     pub socket_origins: Vec<String>,
     pub timing: Timing,
+    pub limits: RequestLimits,
 }
 
 /// What brought the operation, and so what it may be.
@@ -64,12 +74,51 @@ pub(super) enum Carrier {
 /// An operation that has passed every check, ready to run.
 pub(super) struct Operation {
     pub kind: OperationType,
+    /// The fields that its answer may hold.
+    pub cost: u64,
     request: Request,
+    /// What it comes to, for a client that asked.
+    report: Option<Value>,
 }
 
-/// The operation failed in a way that no resolver meant to. The panic itself is in the log.
+/// Why an operation that was begun has no result.
 #[derive(Debug)]
-pub(super) struct Panicked;
+pub(super) enum Unfinished {
+    /// It failed in a way that no resolver meant to. The panic itself is in the log.
+    Panicked,
+    /// A query took longer than it may, and was stopped.
+    Stopped { after: Duration },
+    /// A mutation takes longer than it may, and goes on.
+    GoesOn { after: Duration },
+    /// A mutation whose time was over before it began, behind others of its batch.
+    NotBegun { after: Duration },
+}
+
+impl Unfinished {
+    pub fn into_failure(self, id: &RequestId) -> Failure {
+        let (after, what) = match self {
+            Self::Panicked => return Failure::panicked(id),
+            Self::Stopped { after } => (
+                after,
+                "and was stopped: ask for less, or for smaller pages.",
+            ),
+            Self::GoesOn { after } => (
+                after,
+                "and goes on: look for what it does before you send it again.",
+            ),
+            Self::NotBegun { after } => (
+                after,
+                "before this operation was begun: send fewer at once.",
+            ),
+        };
+        let seconds = after.as_secs();
+        Failure::limit(
+            Limit::RequestSeconds,
+            seconds,
+            format!("The request took longer than {seconds} s {what}"),
+        )
+    }
+}
 
 impl<B: Backend> Endpoint<B> {
     /// `guard` must be one for the backend's schema.
@@ -80,6 +129,7 @@ impl<B: Backend> Endpoint<B> {
             persisted: Persisted::default(),
             lifecycle,
             options: Arc::new(options),
+            connections: Connections::default(),
         }
     }
 
@@ -87,6 +137,14 @@ impl<B: Backend> Endpoint<B> {
     #[must_use]
     pub fn with_persisted(self, persisted: Persisted) -> Self {
         Self { persisted, ..self }
+    }
+
+    /// Room for one more socket or stream of this user.
+    pub(super) fn connect(&self, session: &B::Session) -> Result<Place, Failure> {
+        let most = self.options.limits.connections_per_user;
+        self.connections
+            .take(B::user(session), most)
+            .ok_or_else(|| Failure::too_many_connections(most as u64))
     }
 
     /// `None`: no credential was offered. One that is refused is a failure, whatever is asked.
@@ -145,55 +203,87 @@ impl<B: Backend> Endpoint<B> {
         if session.is_none() && !self.is_public(&document, operation) {
             return Err(Failure::sign_in_first());
         }
+        let wants_cost = params.wants_cost();
         let mut request = params.into_request(&found.text);
         if let Some(session) = session {
             request = self.backend.attach(request, session);
         }
-        let document = self
+        let name = request.operation_name.as_deref();
+        let priced = self
             .guard
-            .check(
-                document,
-                request.operation_name.as_deref(),
-                &request.variables,
-            )
-            .map_err(Failure::request)?;
+            .check(document, name, &request.variables)
+            .and_then(|checked| {
+                let report = wants_cost.then(|| self.guard.report(&request.query, &checked));
+                Ok((checked, report.transpose()?))
+            });
+        let (checked, report) = priced.map_err(Failure::request)?;
         if let Some(session) = session {
             self.persisted.keep(&found, B::user(session)).await;
         }
-        request.set_parsed_query(document);
-        Ok(Operation { kind, request })
+        request.set_parsed_query(checked.document);
+        Ok(Operation {
+            kind,
+            cost: checked.cost,
+            request,
+            report,
+        })
     }
 
-    /// Runs a query or a mutation to its end. A mutation is not cut short when the client goes
-    /// away: it would leave the client unsure of what was done.
-    pub(super) async fn execute(&self, operation: Operation) -> Result<Response, Panicked> {
+    /// When what is begun now must be answered.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.options.limits.time
+    }
+
+    /// Runs a query or a mutation to its end, or until its time is over. A mutation is not cut
+    /// short, neither then nor when the client goes away: it would leave the client unsure of what
+    /// was done.
+    pub(super) async fn execute(
+        &self,
+        operation: Operation,
+        deadline: Instant,
+    ) -> Result<Response, Unfinished> {
+        let after = self.options.limits.time;
         let executor = self.backend.executor().clone();
-        let mutation = operation.kind == OperationType::Mutation;
+        let (mutation, report) = (operation.kind == OperationType::Mutation, operation.report);
         let run = async move {
             AssertUnwindSafe(executor.execute(operation.request))
                 .catch_unwind()
                 .await
-                .map_err(|_| Panicked)
+                .map_err(|_| Unfinished::Panicked)
         };
-        if mutation {
+        let result = if mutation {
+            if Instant::now() >= deadline {
+                return Err(Unfinished::NotBegun { after });
+            }
             let run = run.instrument(tracing::Span::current());
-            self.lifecycle.spawn(run).await.unwrap_or(Err(Panicked))
+            match timeout_at(deadline, self.lifecycle.spawn(run)).await {
+                Ok(ended) => ended.unwrap_or(Err(Unfinished::Panicked)),
+                Err(_) => Err(Unfinished::GoesOn { after }),
+            }
         } else {
-            run.await
-        }
+            timeout_at(deadline, run)
+                .await
+                .unwrap_or(Err(Unfinished::Stopped { after }))
+        };
+        result.map(|response| reporting(response, report))
     }
 
-    /// The events of a subscription. Dropping the stream ends it at once.
+    /// The events of a subscription; the first tells the cost. Dropping the stream ends it at once.
     pub(super) fn subscribe(
         &self,
         operation: Operation,
-    ) -> BoxStream<'static, Result<Response, Panicked>> {
+    ) -> BoxStream<'static, Result<Response, Unfinished>> {
         let executor = self.backend.executor().clone();
+        let mut report = operation.report;
         // Made when it is first polled, so that whatever panics does so inside the stream.
         let events = stream::once(async move { executor.execute_stream(operation.request, None) });
         AssertUnwindSafe(events.flatten())
             .catch_unwind()
-            .map(|event| event.map_err(|_| Panicked))
+            .map(move |event| {
+                event
+                    .map(|response| reporting(response, report.take()))
+                    .map_err(|_| Unfinished::Panicked)
+            })
             .boxed()
     }
 
@@ -221,6 +311,13 @@ impl<B: Backend> Endpoint<B> {
                     self.only_public_fields(document, &fragment.node.selection_set.node)
                 }),
         })
+    }
+}
+
+fn reporting(response: Response, report: Option<Value>) -> Response {
+    match report {
+        Some(report) => response.extension("cost", report),
+        None => response,
     }
 }
 

@@ -6,7 +6,8 @@ use axum::{extract::Request, response::Response};
 use http::{Method, StatusCode};
 
 use super::{
-    Backend, Endpoint, body,
+    Backend, Endpoint, batch,
+    body::{self, Asked},
     endpoint::{Carrier, address_of},
     failure::{Failure, Kind},
     media::{Acceptable, Media},
@@ -43,10 +44,12 @@ async fn run<B: Backend>(
     let (parts, body) = request.into_parts();
     // The form first: it costs nothing and needs no credential to judge.
     let is_get = parts.method == Method::GET;
-    let params = if is_get {
-        Params::from_query_string(parts.uri.query().unwrap_or_default())?
+    let asked = if is_get {
+        Asked::One(Params::from_query_string(
+            parts.uri.query().unwrap_or_default(),
+        )?)
     } else if parts.method == Method::POST {
-        body::read(&parts.headers, body).await?
+        body::read(&parts.headers, body, &endpoint.options.limits).await?
     } else {
         return Err(Failure::method(
             "GET, POST",
@@ -57,6 +60,18 @@ async fn run<B: Backend>(
     no_credential_in_query(parts.uri.query())
         .map_err(|error| endpoint.unusable(&error, address))?;
     let session = endpoint.sign_in_by_headers(&parts.headers, address).await?;
+    let params = match asked {
+        Asked::One(params) => params,
+        Asked::Batch(batch) => {
+            let media = acceptable.single.ok_or_else(|| {
+                not_acceptable(
+                    "The answer to a batch is one list: accept application/json or \
+                     application/graphql-response+json.",
+                )
+            })?;
+            return batch::answer(endpoint, batch, session.as_ref(), media, id).await;
+        }
+    };
     let carrier = if is_get { Carrier::Get } else { Carrier::Post };
     let operation = endpoint.prepare(params, carrier, session.as_ref()).await?;
     // Clients list streams with every query, and mean them for subscriptions.
@@ -68,13 +83,13 @@ async fn run<B: Backend>(
             )
         })?,
         (_, Some(media)) => {
-            return match endpoint.execute(operation).await {
+            return match endpoint.execute(operation, endpoint.deadline()).await {
                 Ok(response) => Ok(single::success(&respond::finish(response, id), media)),
-                Err(_) => Err(Failure::panicked(id)),
+                Err(unfinished) => Err(unfinished.into_failure(id)),
             };
         }
     };
-    Ok(streamed::answer(endpoint, operation, session, form, id))
+    streamed::answer(endpoint, operation, session, form, id)
 }
 
 /// In the form of an answer that the client takes. What GraphQL refuses is an event where only

@@ -5,10 +5,17 @@ use std::time::Duration;
 use async_graphql::{ErrorExtensionValues, ServerError, Value};
 use http::StatusCode;
 
-use crate::{graphql::ErrorCode, telemetry::RequestId};
+use crate::{
+    graphql::{ErrorCode, limit_details},
+    model::Limit,
+    telemetry::RequestId,
+};
 
 /// How long a client is asked to stay away from a process that is about to end.
 const DRAIN_RETRY: Duration = Duration::from_secs(5);
+
+/// How long a client is asked to wait for one of its connections to end.
+const CONNECTIONS_RETRY: Duration = Duration::from_secs(5);
 
 pub(super) const INTERNAL_MESSAGE: &str = "Something went wrong on the server.";
 
@@ -92,6 +99,40 @@ impl Failure {
             message,
         );
         failure.set("retryAfter", whole_seconds(retry_after));
+        failure
+    }
+
+    /// `value` is what the limit allows.
+    pub fn limit(limit: Limit, value: u64, message: impl Into<String>) -> Self {
+        let mut failure = Self {
+            error: coded(ErrorCode::LimitExceeded, message),
+            kind: match limit {
+                Limit::BodyBytes => Kind::Http(StatusCode::PAYLOAD_TOO_LARGE),
+                Limit::Batch => Kind::Http(StatusCode::BAD_REQUEST),
+                Limit::Connections => Kind::Http(StatusCode::TOO_MANY_REQUESTS),
+                // Below GraphQL, as a panic is: there is no result, and what was asked may be
+                // right. Not 408, which is about a request that does not arrive and which browsers
+                // send again by themselves, a mutation too; not 503, which asks to come back.
+                Limit::RequestSeconds => Kind::Http(StatusCode::GATEWAY_TIMEOUT),
+                _ => Kind::Request,
+            },
+        };
+        for (name, value) in limit_details(limit, value) {
+            failure.set(name, value);
+        }
+        failure
+    }
+
+    pub fn too_many_connections(most: u64) -> Self {
+        let mut failure = Self::limit(
+            Limit::Connections,
+            most,
+            format!(
+                "You may have at most {most} sockets and streams open on this server: close one, \
+                 or run several operations on one socket."
+            ),
+        );
+        failure.set("retryAfter", whole_seconds(CONNECTIONS_RETRY));
         failure
     }
 

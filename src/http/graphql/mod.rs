@@ -7,13 +7,16 @@
 //! must not know the schema: what is executed stands behind [`Backend`].
 
 mod backend;
+mod batch;
 mod body;
+mod connections;
 mod endpoint;
 mod exchange;
 mod failure;
 mod media;
 mod params;
 mod persisted;
+mod queue;
 mod respond;
 mod single;
 mod streamed;

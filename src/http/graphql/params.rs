@@ -24,11 +24,6 @@ impl Params {
     pub fn from_json(value: Value) -> Result<Self, Failure> {
         let mut members = match value {
             Value::Object(members) => members,
-            Value::Array(_) => {
-                return Err(Failure::malformed(
-                    "Batches are not supported: send one operation a request.",
-                ));
-            }
             _ => return Err(Failure::malformed("The request must be a JSON object.")),
         };
         let params = Self {
@@ -72,6 +67,11 @@ impl Params {
         self.extensions
             .get("persistedQuery")
             .filter(|said| !said.is_null())
+    }
+
+    /// Whether `extensions` ask what the operation costs.
+    pub fn wants_cost(&self) -> bool {
+        self.extensions.get("cost") == Some(&Value::Bool(true))
     }
 
     /// The request for this document.
@@ -149,7 +149,6 @@ mod tests {
     fn what_is_wrong_is_named_and_not_repeated() {
         for (body, named) in [
             (json!("hush"), "object"),
-            (json!([{"query": "{ hush }"}]), "Batches"),
             (json!({}), "query"),
             (json!({"query": ["hush"]}), "query"),
             (json!({"query": "{ a }", "variables": "hush"}), "variables"),

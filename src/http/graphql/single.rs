@@ -18,20 +18,31 @@ pub(super) fn success(payload: &Payload, media: Media) -> Response {
     } else {
         StatusCode::BAD_REQUEST
     };
-    respond_with(status, payload, media)
+    respond_with(status, payload.to_json(), media)
 }
 
 pub(super) fn refusal(failure: Failure, media: Media) -> Response {
-    let status = match (failure.kind, media) {
+    let (kind, retry_after) = (failure.kind, failure.retry_after());
+    let body = Payload::error(*failure.error).to_json();
+    refused(kind, retry_after, body, media)
+}
+
+/// `retry_after`: in seconds.
+pub(super) fn refused(
+    kind: Kind,
+    retry_after: Option<u64>,
+    body: String,
+    media: Media,
+) -> Response {
+    let status = match (kind, media) {
         (Kind::Http(status), _) => status,
         (Kind::Method(_), _) => StatusCode::METHOD_NOT_ALLOWED,
         (Kind::Request, Media::GraphqlResponse) => StatusCode::BAD_REQUEST,
         (Kind::Request, Media::Json) => StatusCode::OK,
     };
-    let retry_after = failure.retry_after();
-    let mut response = respond_with(status, &Payload::error(*failure.error), media);
+    let mut response = respond_with(status, body, media);
     let headers = response.headers_mut();
-    if let Kind::Method(allowed) = failure.kind {
+    if let Kind::Method(allowed) = kind {
         headers.insert(ALLOW, HeaderValue::from_static(allowed));
     }
     if let Some(seconds) = retry_after {
@@ -48,8 +59,8 @@ pub(super) fn plain_refusal(failure: Failure) -> Response {
     refusal(failure, Media::Json)
 }
 
-fn respond_with(status: StatusCode, payload: &Payload, media: Media) -> Response {
-    let mut response = Response::new(Body::from(payload.to_json()));
+pub(super) fn respond_with(status: StatusCode, body: String, media: Media) -> Response {
+    let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media.content_type()));

@@ -110,6 +110,7 @@ impl Stage {
                 public_introspection: false,
                 socket_origins: Vec::new(),
                 timing: Timing::default(),
+                limits: loquat::config::RequestLimits::default(),
             },
         );
         let router = router(endpoint);

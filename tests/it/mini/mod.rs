@@ -14,6 +14,7 @@ use axum::{Router, body::Body};
 use http::{Request, Response};
 use loquat::{
     auth::Credential,
+    config::{LimitSettings, RequestLimits},
     graphql::guard::{Guard, Limits},
     http::{
         graphql::{Backend, Endpoint, Options, Persisted, SignInError, Timing, router},
@@ -143,6 +144,7 @@ pub fn options() -> Options {
         public_introspection: false,
         socket_origins: vec!["https://app.example.com".to_owned()],
         timing: Timing::default(),
+        limits: RequestLimits::default(),
     }
 }
 
@@ -152,17 +154,25 @@ impl Mini {
     }
 
     pub fn with(options: Options) -> Self {
-        Self::made_of(options, Persisted::default())
+        Self::made_of(options, Limits::default(), Persisted::default())
     }
 
     pub fn persisting(persisted: Persisted) -> Self {
-        Self::made_of(options(), persisted)
+        Self::made_of(options(), Limits::default(), persisted)
     }
 
-    fn made_of(options: Options, persisted: Persisted) -> Self {
+    pub fn limited(limits: LimitSettings) -> Self {
+        let options = Options {
+            limits: limits.request,
+            ..options()
+        };
+        Self::made_of(options, limits.document.into(), Persisted::default())
+    }
+
+    fn made_of(options: Options, limits: Limits, persisted: Persisted) -> Self {
         let controls = Controls::default();
         let schema = schema(&controls);
-        let guard = Guard::new(Limits::default(), &schema.sdl());
+        let guard = Guard::new(limits, &schema.sdl());
         let lifecycle = Lifecycle::new();
         let backend = MiniBackend {
             schema,

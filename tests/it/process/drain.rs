@@ -162,9 +162,9 @@ async fn sockets_are_closed_one_after_another() {
     let test = TestDatabase::create().await;
     let model = FakeProvider::start().await;
     let server = program(&test, &model).serve().await;
-    let device = Device::of(&server, "ann");
+    let devices = ["ann", "ben", "cyd", "dot"].map(|user| Device::of(&server, user));
     let mut sockets = Vec::new();
-    for _ in 0..200 {
+    for device in devices.iter().cycle().take(200) {
         sockets.push(device.socket().await);
     }
     server.signal(Signal::SIGTERM);

@@ -255,7 +255,8 @@ async fn a_user_has_a_hundred_unfinished_replies_and_no_more() {
         .await;
     assert_eq!(
         refusal,
-        json!({ "code": "LIMIT_EXCEEDED", "limit": "unfinishedReplies", "value": 100 })
+        json!({ "code": "LIMIT_EXCEEDED", "limit": "unfinishedReplies", "value": 100,
+            "documentation": "docs/limits.md#unfinishedreplies" })
     );
     let refused = replica
         .chat

@@ -309,7 +309,7 @@ mod tests {
                 &[
                     r#"{"a": "{ viewer { conversations(first: 100) { nodes { messages(first: 100) { nodes { id role content } } } } } }"}"#,
                 ],
-                ": An operation may ask for at most",
+                " may ask for at most",
             ),
             (
                 &[

@@ -22,36 +22,37 @@ use http::{
     HeaderName, HeaderValue,
     header::{CACHE_CONTROL, CONTENT_TYPE, VARY},
 };
-use tokio::{
-    sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval_at, timeout},
-};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tracing::Instrument;
 
 use super::{
     Backend, Endpoint,
-    endpoint::{Operation, Panicked, over},
+    connections::Place,
+    endpoint::{Operation, over},
     failure::Failure,
     media::Form,
+    queue::{self, Room},
     respond::{self, Payload},
 };
 use crate::telemetry::RequestId;
 
-/// How many messages wait for the client. When they do, the operation waits too.
-const QUEUE: usize = 32;
-
 /// What nginx is asked by, for one response: to pass on what there is.
 const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// Runs the operation in a task of its own, which ends with it, or when the client goes.
+/// Runs the operation in a task of its own, which ends with it, or when the client goes. Refused
+/// when the user has too many sockets and streams already.
 pub(super) fn answer<B: Backend>(
     endpoint: &Endpoint<B>,
     operation: Operation,
     session: Option<B::Session>,
     form: Form,
     id: &RequestId,
-) -> Response {
-    let (queue, body) = mpsc::channel(QUEUE);
+) -> Result<Response, Failure> {
+    let place = session
+        .as_ref()
+        .map(|session| endpoint.connect(session))
+        .transpose()?;
+    let (queue, body) = queue::queue();
     let run = run(
         endpoint.clone(),
         operation,
@@ -61,7 +62,7 @@ pub(super) fn answer<B: Backend>(
         id.clone(),
     );
     endpoint.lifecycle.spawn(run.in_current_span());
-    respond(form, parts(body))
+    Ok(respond(form, parts(body, place)))
 }
 
 /// One message on its way out.
@@ -70,20 +71,46 @@ enum Outgoing {
     Last(Bytes),
 }
 
+impl Outgoing {
+    fn len(&self) -> usize {
+        let (Self::Part(part) | Self::Last(part)) = self;
+        part.len()
+    }
+}
+
 /// The last message is missing.
 #[derive(Debug, thiserror::Error)]
 #[error("the stream was interrupted")]
 struct Interrupted;
 
+/// What a body that is not over yet is made of.
+struct Open {
+    queue: queue::Receiver<Outgoing>,
+    /// What the last message takes up until the next one is asked for.
+    room: Option<Room>,
+    /// The connection is the user's until the body is dropped.
+    _place: Option<Place>,
+}
+
 /// The body that is made of the messages.
 fn parts(
-    queue: mpsc::Receiver<Outgoing>,
+    queue: queue::Receiver<Outgoing>,
+    place: Option<Place>,
 ) -> impl Stream<Item = Result<Bytes, Interrupted>> + Send + 'static {
-    stream::unfold(Some(queue), async |queue| {
-        let mut queue = queue?;
-        match queue.recv().await {
-            Some(Outgoing::Part(part)) => Some((Ok(part), Some(queue))),
-            Some(Outgoing::Last(part)) => Some((Ok(part), None)),
+    let open = Open {
+        queue,
+        room: None,
+        _place: place,
+    };
+    stream::unfold(Some(open), async |open| {
+        let mut open = open?;
+        open.room = None;
+        match open.queue.receive().await {
+            Some((Outgoing::Part(part), room)) => {
+                open.room = Some(room);
+                Some((Ok(part), Some(open)))
+            }
+            Some((Outgoing::Last(part), _)) => Some((Ok(part), None)),
             None => Some((Err(Interrupted), None)),
         }
     })
@@ -118,7 +145,7 @@ async fn run<B: Backend>(
     operation: Operation,
     session: Option<B::Session>,
     form: Form,
-    queue: mpsc::Sender<Outgoing>,
+    queue: queue::Sender<Outgoing>,
     id: RequestId,
 ) {
     // Until its last message is on its way, the process does not end it by itself.
@@ -134,13 +161,9 @@ async fn run<B: Backend>(
     drop(awaited);
     if let Some(last) = form.interrupted(&interruption) {
         // A client that does not take it is gone.
-        drop(
-            timeout(
-                endpoint.options.timing.close,
-                queue.send(Outgoing::Last(last)),
-            )
-            .await,
-        );
+        let last = Outgoing::Last(last);
+        let bytes = last.len();
+        drop(timeout(endpoint.options.timing.close, queue.send(last, bytes)).await);
     }
 }
 
@@ -152,22 +175,26 @@ async fn follow<B: Backend>(
     endpoint: &Endpoint<B>,
     operation: Operation,
     form: Form,
-    queue: &mpsc::Sender<Outgoing>,
+    queue: &queue::Sender<Outgoing>,
     id: &RequestId,
 ) {
     let timing = endpoint.options.timing;
-    let say = async |message: Outgoing| match timeout(timing.send, queue.send(message)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(Gone),
-        Err(_) => {
-            tracing::info!("a stream was cut because its client took nothing more");
-            Err(Gone)
+    let say = async |message: Outgoing| {
+        let bytes = message.len();
+        match timeout(timing.send, queue.send(message, bytes)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Gone),
+            Err(_) => {
+                tracing::info!("a stream was cut because its client took nothing more");
+                Err(Gone)
+            }
         }
     };
     let mut events = if operation.kind == OperationType::Subscription {
         Either::Left(endpoint.subscribe(operation))
     } else {
-        Either::Right(Box::pin(stream::once(endpoint.execute(operation))))
+        let execution = endpoint.execute(operation, endpoint.deadline());
+        Either::Right(Box::pin(stream::once(execution)))
     };
     let mut heartbeat = interval_at(Instant::now() + timing.ping, timing.ping);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -183,7 +210,7 @@ async fn follow<B: Backend>(
                     heartbeat.reset();
                     let payload = match event {
                         Ok(response) => respond::finish(response, id),
-                        Err(Panicked) => Payload::error(*Failure::panicked(id).error),
+                        Err(unfinished) => Payload::error(*unfinished.into_failure(id).error),
                     };
                     let was_executed = payload.was_executed();
                     let message = form.next(&payload);

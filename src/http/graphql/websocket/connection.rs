@@ -7,7 +7,7 @@ use futures_util::{StreamExt, future::BoxFuture, stream::SplitStream};
 use http::HeaderMap;
 use serde_json::Value;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::oneshot,
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout},
 };
@@ -15,10 +15,8 @@ use tracing::Instrument;
 
 use super::{
     super::{
-        Backend, Endpoint,
-        endpoint::over,
-        failure::{self, Failure},
-        params::Params,
+        Backend, Endpoint, connections::Place, endpoint::over, failure::Failure, params::Params,
+        queue,
     },
     operation::{self, Speaker},
     protocol::{ClientMessage, Close, ServerMessage},
@@ -27,11 +25,8 @@ use super::{
 };
 use crate::{
     auth::{credential_from_connection_init, credential_from_ping},
-    graphql::ErrorCode,
+    model::Limit,
 };
-
-/// How many operations a socket may run at once.
-const MOST_OPERATIONS: usize = 100;
 
 /// Serves the socket to its end, and leaves nothing of it behind.
 pub(super) async fn run<B: Backend>(
@@ -42,7 +37,7 @@ pub(super) async fn run<B: Backend>(
 ) {
     let timing = endpoint.options.timing;
     let (sink, mut incoming) = socket.split();
-    let (queue, outgoing) = mpsc::channel(writer::QUEUE);
+    let (queue, outgoing) = queue::queue();
     let (close, closing) = oneshot::channel();
     let registry = Registry::default();
     let writing = writer::write(sink, outgoing, closing, registry.clone(), timing.send);
@@ -57,6 +52,7 @@ pub(super) async fn run<B: Backend>(
             deadline: Instant::now() + timing.init,
         },
         signing_in: None,
+        place: None,
         queue,
         registry,
         operations: JoinSet::new(),
@@ -130,7 +126,9 @@ struct Connection<B: Backend> {
     phase: Phase<B::Session>,
     /// The one of `connection_init`, or a fresh one that came with a ping.
     signing_in: Option<SigningIn<B::Session>>,
-    queue: mpsc::Sender<Outgoing>,
+    /// Among the connections of its user, once that is known.
+    place: Option<Place>,
+    queue: queue::Sender<Outgoing>,
     registry: Registry,
     operations: JoinSet<()>,
 }
@@ -195,7 +193,9 @@ impl<B: Backend> Connection<B> {
             // The library answers pings itself.
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
             Some(Ok(Message::Close(_))) => Err(End::Goodbye),
-            Some(Err(error)) if is_too_large(&error) => Err(Close::too_large().into()),
+            Some(Err(error)) if is_too_large(&error) => {
+                Err(Close::too_large(self.endpoint.options.limits.body_bytes).into())
+            }
             Some(Err(_)) | None => Err(End::Cut),
         }
     }
@@ -265,7 +265,12 @@ impl<B: Backend> Connection<B> {
                 B::may_go_on(current, &session).map_err(Close::forbidden)?;
                 self.phase = Phase::Open(session);
             }
-            (Ok(session), _) => self.phase = Phase::Open(session),
+            (Ok(session), _) => {
+                let place = self.endpoint.connect(&session);
+                let most = self.endpoint.options.limits.connections_per_user;
+                self.place = Some(place.map_err(|_| Close::too_many(most))?);
+                self.phase = Phase::Open(session);
+            }
             // The credential that the socket has still holds; a later ping may do better.
             (Err(failure), Phase::Open(_)) if failure.retry_after().is_some() => {}
             (Err(failure), _) => return Err(Close::of_sign_in(&failure).into()),
@@ -283,11 +288,12 @@ impl<B: Backend> Connection<B> {
         let Some(ticket) = self.registry.begin(id.clone(), awaited) else {
             return Err(Close::id_taken(&id).into());
         };
-        if running >= MOST_OPERATIONS {
+        let most = self.endpoint.options.limits.socket_operations;
+        if running >= most {
             self.registry.end(&ticket);
             let message = ServerMessage::Error {
                 id: &id,
-                payload: &[too_many_operations()],
+                payload: &[too_many_operations(most)],
             };
             return self.say(message.into_message()).await;
         }
@@ -303,10 +309,12 @@ impl<B: Backend> Connection<B> {
 
     /// Waits while the queue is full: a client that says more than it hears is slowed down.
     async fn say(&mut self, message: Message) -> Result<(), End> {
+        let message = Outgoing::Control(message);
+        let bytes = message.len();
         tokio::select! {
             () = self.endpoint.lifecycle.hard_stop().cancelled() => Err(Close::restart().into()),
             reason = ended::<B>(&self.phase) => Err(Close::forbidden(reason).into()),
-            sent = self.queue.send(Outgoing::Control(message)) => sent.map_err(|_| End::Cut),
+            sent = self.queue.send(message, bytes) => sent.map_err(|_| End::Cut),
         }
     }
 }
@@ -335,14 +343,11 @@ async fn ended<B: Backend>(phase: &Phase<B::Session>) -> &'static str {
     }
 }
 
-fn too_many_operations() -> async_graphql::ServerError {
-    let mut failure = Failure::request(*failure::coded(
-        ErrorCode::LimitExceeded,
-        format!("A socket may run at most {MOST_OPERATIONS} operations at once."),
-    ));
-    failure.set("limit", "socketOperations");
-    failure.set("value", MOST_OPERATIONS as u64);
-    *failure.error
+fn too_many_operations(most: usize) -> async_graphql::ServerError {
+    let message = format!(
+        "A socket may run at most {most} operations at once: complete one, or open another socket."
+    );
+    *Failure::limit(Limit::SocketOperations, most as u64, message).error
 }
 
 fn is_too_large(error: &axum::Error) -> bool {

@@ -22,9 +22,6 @@ use crate::{
     auth::no_credential_in_query, graphql::ErrorCode, http::server::Seat, telemetry::RequestId,
 };
 
-/// The largest message, in bytes, as the largest body over HTTP.
-const MOST_MESSAGE_BYTES: usize = 1 << 20;
-
 /// The default of 128 KiB would be held by every idle socket.
 const READ_BUFFER_BYTES: usize = 2048;
 
@@ -58,12 +55,14 @@ pub(in super::super) async fn accept<B: Backend>(
     if endpoint.lifecycle.is_draining() {
         return single::plain_refusal(Failure::draining());
     }
+    // A message may be as large as a body.
+    let most = endpoint.options.limits.body_bytes;
     let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
         Ok(upgrade) => upgrade
             .protocols([SUBPROTOCOL])
             .read_buffer_size(READ_BUFFER_BYTES)
-            .max_message_size(MOST_MESSAGE_BYTES)
-            .max_frame_size(MOST_MESSAGE_BYTES),
+            .max_message_size(most)
+            .max_frame_size(most),
         Err(_) => {
             return single::plain_refusal(Failure::malformed(
                 "This is not a WebSocket handshake of version 13.",

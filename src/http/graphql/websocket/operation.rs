@@ -5,15 +5,15 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 use async_graphql::{Response, parser::types::OperationType};
 use axum::extract::ws::Message;
 use futures_util::{FutureExt, StreamExt};
-use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use super::{
     super::{
         Backend, Endpoint,
-        endpoint::{Carrier, Operation, Panicked},
+        endpoint::{Carrier, Operation, Unfinished},
         failure::Failure,
         params::Params,
+        queue,
         respond::{self, Payload},
     },
     protocol::ServerMessage,
@@ -25,7 +25,7 @@ use crate::telemetry::RequestId;
 /// Where an operation's messages go. A send that fails means that the socket is gone.
 pub(super) struct Speaker {
     pub ticket: Arc<Ticket>,
-    pub queue: mpsc::Sender<Outgoing>,
+    pub queue: queue::Sender<Outgoing>,
 }
 
 /// Runs the operation to its end. A panic ends it and nothing else.
@@ -44,12 +44,9 @@ pub(super) async fn run<B: Backend>(
         Err(_) => speaker.failed(&Failure::panicked(&id)),
     };
     // When the socket is gone there is nobody to tell.
-    drop(
-        speaker
-            .queue
-            .send(Outgoing::Last(speaker.ticket.clone(), last))
-            .await,
-    );
+    let last = Outgoing::Last(speaker.ticket.clone(), last);
+    let bytes = last.len();
+    drop(speaker.queue.send(last, bytes).await);
 }
 
 /// The operation's last message; `None`: the socket is gone.
@@ -68,7 +65,7 @@ async fn speak<B: Backend>(
     if operation.kind == OperationType::Subscription {
         return follow(endpoint, operation, speaker, id).await;
     }
-    let event = endpoint.execute(operation).await;
+    let event = endpoint.execute(operation, endpoint.deadline()).await;
     match speaker.next(event, id).await {
         Said::Next => Some(speaker.completed()),
         Said::Last(message) => Some(message),
@@ -104,10 +101,10 @@ enum Said {
 impl Speaker {
     /// Errors of an execution are a result, and go into `next`; what was never executed is an
     /// `error`, after which there is no `complete`.
-    async fn next(&self, event: Result<Response, Panicked>, id: &RequestId) -> Said {
+    async fn next(&self, event: Result<Response, Unfinished>, id: &RequestId) -> Said {
         let payload = match event {
             Ok(response) => respond::finish(response, id),
-            Err(Panicked) => return Said::Last(self.failed(&Failure::panicked(id))),
+            Err(unfinished) => return Said::Last(self.failed(&unfinished.into_failure(id))),
         };
         if !payload.was_executed() {
             return Said::Last(self.refused(&payload));
@@ -117,7 +114,8 @@ impl Speaker {
             payload: &payload,
         };
         let part = Outgoing::Part(self.ticket.clone(), message.into_message());
-        match self.queue.send(part).await {
+        let bytes = part.len();
+        match self.queue.send(part, bytes).await {
             Ok(()) => Said::Next,
             Err(_) => Said::Gone,
         }

@@ -10,6 +10,7 @@ use super::super::{
     params::Params,
     respond::{Payload, prefix},
 };
+use crate::model::Limit;
 
 pub(super) const SUBPROTOCOL: &str = "graphql-transport-ws";
 
@@ -163,8 +164,32 @@ impl Close {
         Self::new(4429, "Too many initialisation requests")
     }
 
-    pub fn too_large() -> Self {
-        Self::new(1009, "The message is too large")
+    /// Clients do not try again by themselves: the message would be as large.
+    pub fn too_large(most: usize) -> Self {
+        let limit = Limit::BodyBytes;
+        let page = limit.documentation();
+        Self::new(
+            1009,
+            &format!(
+                "LIMIT_EXCEEDED {}: {most} a message; see {page}",
+                limit.name()
+            ),
+        )
+    }
+
+    /// The user has too many connections. Of the codes for "not now" the one that graphql-ws and
+    /// its like try again after, later and later; those of 4400 and above that sound nearer (4429
+    /// is about `connection_init`) end them for good.
+    pub fn too_many(most: usize) -> Self {
+        let limit = Limit::Connections;
+        let page = limit.documentation();
+        Self::new(
+            1013,
+            &format!(
+                "LIMIT_EXCEEDED {}: {most} a user; close one; see {page}",
+                limit.name()
+            ),
+        )
     }
 
     pub fn restart() -> Self {

@@ -4,18 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use axum::extract::ws::{Message, WebSocket};
 use futures_util::{SinkExt, stream::SplitSink};
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::timeout,
-};
+use tokio::{sync::oneshot, time::timeout};
 
 use super::{
+    super::queue::{MESSAGES, Receiver, Room},
     protocol::Close,
     registry::{Registry, Ticket},
 };
-
-/// How many messages wait for the writer. When they do, whoever has the next one waits too.
-pub(super) const QUEUE: usize = 32;
 
 /// One message on its way out.
 pub(super) enum Outgoing {
@@ -27,11 +22,23 @@ pub(super) enum Outgoing {
     Last(Arc<Ticket>, Message),
 }
 
+impl Outgoing {
+    /// In bytes.
+    pub fn len(&self) -> usize {
+        let (Self::Control(message) | Self::Part(_, message) | Self::Last(_, message)) = self;
+        match message {
+            Message::Text(text) => text.len(),
+            Message::Binary(bytes) | Message::Ping(bytes) | Message::Pong(bytes) => bytes.len(),
+            Message::Close(_) => 0,
+        }
+    }
+}
+
 /// Sends until there is nothing more to send, the client stops taking it, or a close is due.
 /// A close does not wait for the queue: the client is to begin anew anyway.
 pub(super) async fn write(
     mut sink: SplitSink<WebSocket, Message>,
-    mut queue: mpsc::Receiver<Outgoing>,
+    mut queue: Receiver<Outgoing>,
     mut closing: oneshot::Receiver<Close>,
     registry: Registry,
     patience: Duration,
@@ -40,7 +47,7 @@ pub(super) async fn write(
         let outgoing = tokio::select! {
             biased;
             close = &mut closing => break close.ok(),
-            outgoing = queue.recv() => outgoing,
+            outgoing = queue.receive() => outgoing,
         };
         let Some(outgoing) = outgoing else {
             break (&mut closing).await.ok();
@@ -66,21 +73,22 @@ struct Cut;
 /// Sends this message and those behind it that are ready, with one flush for all of them.
 async fn send_all_ready(
     sink: &mut SplitSink<WebSocket, Message>,
-    first: Outgoing,
-    queue: &mut mpsc::Receiver<Outgoing>,
+    first: (Outgoing, Room),
+    queue: &mut Receiver<Outgoing>,
     registry: &Registry,
     patience: Duration,
 ) -> Result<(), Cut> {
     let mut next = Some(first);
-    let mut batched = 0;
-    while let Some(outgoing) = next {
+    // What they take up is free again when the client has taken them.
+    let mut rooms = Vec::new();
+    while let Some((outgoing, room)) = next {
         // Held until its message is in the sink, and so before any close.
         if let Some(message) = due(&outgoing, registry) {
             within(patience, sink.feed(message)).await?;
         }
-        batched += 1;
-        next = if batched < QUEUE {
-            queue.try_recv().ok()
+        rooms.push(room);
+        next = if rooms.len() < MESSAGES {
+            queue.try_receive()
         } else {
             None
         };

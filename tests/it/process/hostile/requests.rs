@@ -101,11 +101,12 @@ async fn requests_that_are_not_well_formed_or_not_meant_are_refused() {
             raw(br#"{"query": "\ud800"}"#.to_vec()),
             (400, bad),
         ),
-        ("no object", raw(b"[1, 2]".to_vec()), (400, bad)),
+        ("no object", raw(b"12".to_vec()), (400, bad)),
+        ("no batch", raw(b"[]".to_vec()), (400, bad)),
         (
             "a batch",
             raw(format!("[{query},{query}]").into_bytes()),
-            (400, bad),
+            (400, "LIMIT_EXCEEDED"),
         ),
         (
             "deep JSON",
