@@ -1,13 +1,25 @@
 /** Documents that clients name instead of sending them, with the set-ups of docs/persisted-operations.md. */
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { gql } from "@apollo/client";
+import { promisify } from "node:util";
+import { ApolloClient, ApolloLink, gql, HttpLink, InMemoryCache } from "@apollo/client";
+import { PersistedQueryLink } from "@apollo/client/link/persisted-queries";
+import { GraphQLWsLink } from "@apollo/client/link/subscriptions";
+import { generatePersistedQueryIdsFromManifest } from "@apollo/persisted-query-lists";
+import { Client, fetchExchange } from "@urql/core";
+import { persistedExchange } from "@urql/exchange-persisted";
 import { parse, print } from "graphql";
+import { createClient } from "graphql-ws";
+import relay from "relay-runtime";
+import WebSocket from "ws";
 import { startLoquat } from "../server.mjs";
+import { compile } from "./relay/artifacts.mjs";
 
 const page = resolve(import.meta.dirname, "../../docs/persisted-operations.md");
 const timeout = 60_000;
@@ -48,32 +60,41 @@ const OTHER = gql`
   }
 `;
 
-const hash = (text, algorithm = "sha256") => createHash(algorithm).update(text).digest("hex");
+const hash = (text) => createHash("sha256").update(text).digest("hex");
 
-/** As compilers write a document: with the fragments first, and with __typename where Apollo Client adds it. */
+/** As generate-persisted-query-manifest writes them: with __typename, and the fragments first. */
 const compiled = {
   me: "fragment Name on Viewer {\n  externalId\n  __typename\n}\n\nquery Me {\n  viewer {\n    ...Name\n    __typename\n  }\n}",
-  start: print(START),
+  start: print(START).replace("title", "title\n      __typename"),
   events: print(EVENTS),
 };
-
-/** What graphql-codegen's client preset, relay-compiler and generate-persisted-query-manifest write. */
-const manifests = {
-  "persisted-documents.json": {
-    [hash(compiled.me, "sha1")]: compiled.me,
-    [hash(compiled.start, "sha1")]: compiled.start,
-    [hash(compiled.events, "sha1")]: compiled.events,
-  },
-  "persisted-queries.json": { [hash(compiled.me, "md5")]: compiled.me },
-  "persisted-query-manifest.json": {
-    format: "apollo-persisted-query-manifest",
-    version: 1,
-    operations: [
-      { id: hash(compiled.me), name: "Me", type: "query", body: compiled.me },
-      { id: hash(compiled.start), name: "Start", type: "mutation", body: compiled.start },
-    ],
-  },
+const apolloManifest = {
+  format: "apollo-persisted-query-manifest",
+  version: 1,
+  operations: [
+    { id: hash(compiled.me), name: "Me", type: "query", body: compiled.me },
+    { id: hash(compiled.start), name: "Start", type: "mutation", body: compiled.start },
+    { id: hash(compiled.events), name: "Events", type: "subscription", body: compiled.events },
+  ],
 };
+
+/** What graphql-codegen makes of the documents: where the manifest is. */
+async function codegen(folder) {
+  await symlink(join(import.meta.dirname, "node_modules"), join(folder, "node_modules"));
+  await cp(join(import.meta.dirname, "../../schema.graphql"), join(folder, "schema.graphql"));
+  const documents = [ME, START, EVENTS].map((document) => `graphql(\`${print(document)}\`);\n`);
+  await writeFile(join(folder, "app.ts"), `import { graphql } from "./gql";\n${documents.join("")}`);
+  const client = {
+    preset: "client",
+    presetConfig: { persistedDocuments: { hashAlgorithm: "sha256" } },
+  };
+  const config = { schema: "schema.graphql", documents: ["app.ts"], generates: { "./gql/": client } };
+  await writeFile(join(folder, "codegen.json"), JSON.stringify(config));
+  const { resolve } = createRequire(import.meta.url);
+  const cli = resolve("@graphql-codegen/cli/package.json").replace("package.json", "cjs/bin.js");
+  await promisify(execFile)(process.execPath, [cli, "--config", "codegen.json"], { cwd: folder });
+  return join(folder, "gql", "persisted-documents.json");
+}
 
 let blocks;
 let loaded = 0;
@@ -93,7 +114,7 @@ async function load(t, block, server, user) {
   const asked = [];
   globalThis[name] = {
     getToken: () => server.token(user),
-    loadManifest: async () => manifests["persisted-query-manifest.json"],
+    loadManifest: async () => apolloManifest,
     async fetch(url, init) {
       const body = init.method === "GET" ? new URL(url).searchParams.has("query") : "query" in JSON.parse(init.body);
       asked.push(`${init.method} ${body ? "text" : "name"}`);
@@ -125,6 +146,46 @@ async function urqlViewer(client, document = ME) {
   return data.viewer.externalId;
 }
 
+/** The first event that urql hears. */
+function urqlEvent(client, document) {
+  return new Promise((resolve) => {
+    const { unsubscribe } = client.subscription(document, {}).subscribe((result) => {
+      resolve(result);
+      queueMicrotask(() => unsubscribe());
+    });
+  });
+}
+
+/** Apollo Client's ways to subscribe. */
+function subscriptionLinks(t, server, user) {
+  const url = `${server.url}/graphql`;
+  const credential = { "X-User-Id": user };
+  const socket = createClient({
+    url: url.replace("http", "ws"),
+    webSocketImpl: WebSocket,
+    connectionParams: credential,
+  });
+  t.after(() => socket.dispose());
+  return [new GraphQLWsLink(socket), new HttpLink({ uri: url, headers: credential })];
+}
+
+/** The type of the first event that comes by a link. */
+async function apolloEvent(t, link) {
+  const client = new ApolloClient({ cache: new InMemoryCache(), link: ApolloLink.from([link]) });
+  t.after(() => client.stop());
+  const { data, error } = await new Promise((next, failed) => {
+    const subscription = client.subscribe({ query: EVENTS }).subscribe({
+      next(result) {
+        next(result);
+        queueMicrotask(() => subscription.unsubscribe());
+      },
+      error: failed,
+    });
+  });
+  assert.equal(error, undefined);
+  return data.viewerEvents.__typename;
+}
+
 describe("automatic persisted queries", { timeout }, () => {
   let server;
 
@@ -153,6 +214,37 @@ describe("automatic persisted queries", { timeout }, () => {
     assert.equal(await urqlViewer(client), "cleo");
     assert.equal(await urqlViewer(client), "cleo");
     assert.deepEqual(asked, ["GET name", "GET text", "GET name"]);
+  });
+
+  it("subscriptions of Apollo Client go on with the text, over sockets and in multipart answers", async (t) => {
+    for (const link of subscriptionLinks(t, server, "dora")) {
+      const hashed = new PersistedQueryLink({ sha256: hash });
+      assert.equal(await apolloEvent(t, hashed.concat(link)), "ViewerSnapshot");
+    }
+  });
+
+  it("subscriptions of urql do, as server-sent events", async () => {
+    const asked = [];
+    const document = "subscription Hear {\n  viewerEvents {\n    __typename\n  }\n}";
+    for (const user of ["emil", "fay"]) {
+      const client = new Client({
+        url: `${server.url}/graphql`,
+        fetchSubscriptions: true,
+        fetchOptions: { headers: { "X-User-Id": user } },
+        fetch(url, init) {
+          asked.push("query" in JSON.parse(init.body) ? "text" : "name");
+          return fetch(url, init);
+        },
+        exchanges: [persistedExchange({ enableForSubscriptions: true }), fetchExchange],
+      });
+      const event = await urqlEvent(client, document);
+      assert.equal(event.data?.viewerEvents.__typename, "ViewerSnapshot", String(event.error));
+    }
+    // It takes the end of a stream for the refusal once more, and sends the text for each of them.
+    assert.deepEqual(
+      asked.filter((what, place) => what !== asked[place - 1]),
+      ["name", "text", "name"],
+    );
   });
 });
 
@@ -185,19 +277,25 @@ describe("a server without automatic persisted queries", { timeout }, () => {
   });
 });
 
-describe("a server that runs trusted documents alone", { timeout }, () => {
+describe("a server that runs trusted documents alone", { timeout: 2 * timeout }, () => {
   let folder;
   let server;
+  let generated;
+  let artifact;
 
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), "loquat-manifests-"));
-    const files = Object.entries(manifests).map(async ([name, manifest]) => {
-      const file = join(folder, name);
-      await writeFile(file, JSON.stringify(manifest));
-      return file;
-    });
+    const fromCodegen = await codegen(folder);
+    generated = Object.entries(JSON.parse(await readFile(fromCodegen, "utf8")));
+    const fromRelay = join(folder, "persisted-queries.json");
+    await writeFile(fromRelay, "{}");
+    const documents = ["query AppQuery {\n  viewer {\n    externalId\n  }\n}"];
+    const artifacts = await compile({ App: documents }, { persistConfig: { file: fromRelay, algorithm: "SHA256" } });
+    artifact = artifacts.get("AppQuery");
+    const fromApollo = join(folder, "persisted-query-manifest.json");
+    await writeFile(fromApollo, JSON.stringify(apolloManifest));
     server = await startLoquat({
-      LOQUAT_TRUSTED_DOCUMENTS: (await Promise.all(files)).join(","),
+      LOQUAT_TRUSTED_DOCUMENTS: [fromCodegen, fromRelay, fromApollo].join(","),
       LOQUAT_TRUSTED_DOCUMENTS_ONLY: "true",
     });
   });
@@ -208,22 +306,18 @@ describe("a server that runs trusted documents alone", { timeout }, () => {
 
   it("answers urql with the hashes of graphql-codegen", async (t) => {
     const { client, asked } = await load(t, 2, server, "ann");
-    const generated = (text) => ({ ...parse(text), __meta__: { hash: hash(text, "sha1") } });
-    assert.equal(await urqlViewer(client, generated(compiled.me)), "ann");
-    const started = await client.mutation(generated(compiled.start), {}).toPromise();
-    assert.ok(started.data.startChat.conversation);
-    const event = await new Promise((resolve) => {
-      const { unsubscribe } = client
-        .subscription(generated(compiled.events), {})
-        .subscribe((result) => {
-          resolve(result);
-          queueMicrotask(() => unsubscribe());
-        });
-    });
-    assert.equal(event.data.viewerEvents.__typename, "ViewerSnapshot", String(event.error));
+    const document = (name) => {
+      const [hash, text] = generated.find(([, text]) => text.includes(name));
+      return { ...parse(text), __meta__: { hash } };
+    };
+    assert.equal(await urqlViewer(client, document("query Me")), "ann");
+    const started = await client.mutation(document("mutation Start"), {}).toPromise();
+    assert.ok(started.data.startChat.conversation, String(started.error));
+    const event = await urqlEvent(client, document("subscription Events"));
+    assert.equal(event.data?.viewerEvents.__typename, "ViewerSnapshot", String(event.error));
     assert.ok(asked.every((request) => request.endsWith("name")), String(asked));
 
-    const other = await client.query(generated(print(OTHER)), {}).toPromise();
+    const other = await client.query({ ...OTHER, __meta__: { hash: hash("another text") } }, {}).toPromise();
     assert.deepEqual(
       other.error.graphQLErrors.map(({ extensions }) => extensions.code),
       ["PERSISTED_QUERY_NOT_FOUND"],
@@ -245,9 +339,23 @@ describe("a server that runs trusted documents alone", { timeout }, () => {
     assert.deepEqual(automatic.asked, ["GET name", "POST text"]);
   });
 
+  it("answers Apollo Client over sockets and in multipart answers", async (t) => {
+    const named = new PersistedQueryLink(
+      generatePersistedQueryIdsFromManifest({ loadManifest: async () => apolloManifest }),
+    );
+    for (const link of subscriptionLinks(t, server, "emil")) {
+      assert.equal(await apolloEvent(t, named.concat(link)), "ViewerSnapshot");
+    }
+  });
+
   it("answers Relay with the ids of its compiler", async (t) => {
     const { fetchOperation } = await load(t, 4, server, "dora");
-    const { data } = await fetchOperation({ id: hash(compiled.me, "md5") }, {});
-    assert.equal(data.viewer.externalId, "dora");
+    assert.equal(artifact.params.text, null);
+    const environment = new relay.Environment({
+      network: relay.Network.create(fetchOperation),
+      store: new relay.Store(new relay.RecordSource()),
+    });
+    const { viewer } = await relay.fetchQuery(environment, artifact, {}).toPromise();
+    assert.equal(viewer.externalId, "dora");
   });
 });
