@@ -14,8 +14,9 @@ import { buildSchema, introspectionFromSchema } from "graphql";
 import relay from "relay-runtime";
 import WebSocket from "ws";
 import { startLoquat } from "../server.mjs";
-import { MESSAGE_STREAM, START_CHAT, START_EMPTY } from "./documents.mjs";
-import { CHATS } from "./history.mjs";
+import { MESSAGE_STREAM, SEND_MESSAGE, START_CHAT } from "./documents.mjs";
+import { CHANGES, CHATS, HISTORY, ROWS } from "./history.mjs";
+import { LIVE } from "./live.mjs";
 import { startProvider } from "./provider.mjs";
 import { compile, relayed } from "./relay/artifacts.mjs";
 import { commit } from "./relay/device.mjs";
@@ -185,37 +186,71 @@ describe("the clients of docs/clients.md", { timeout: 60_000 }, () => {
     });
   });
 
-  /** Three conversations of a user, and a `fetch` that is theirs. */
-  async function threeChats(user) {
-    const headers = { "content-type": "application/json", authorization: `Bearer ${await server.token(user)}` };
-    const mine = (url, init) => fetch(url, { ...init, headers: { ...init.headers, ...headers } });
-    const body = JSON.stringify({ query: START_EMPTY });
-    for (let count = 0; count < 3; count += 1) await mine(`${server.url}/graphql`, { method: "POST", body });
-    return mine;
+  /**
+   * A window of two pages on a conversation, of which the first message is edited then.
+   *
+   * @param {(document: string, variables: object) => Promise<object>} ask the server
+   * @param {(input: object) => Promise<unknown>} edit
+   * @param {(document: string, variables: object) => object} cached what the cache answers
+   */
+  async function leavesThePathThatWasLeft(user, ask, edit, cached) {
+    const headers = { "content-type": "application/json", ...(await authorizationOf(user)) };
+    const other = async (query, variables) => {
+      const body = JSON.stringify({ query, variables });
+      const response = await fetch(`${server.url}/graphql`, { method: "POST", headers, body });
+      return (await response.json()).data;
+    };
+    const say = (content) => {
+      const answer = provider.answer(content);
+      answer.write("Yes.");
+      answer.end();
+      return content;
+    };
+    const { startChat } = await other(START_CHAT, { message: say(`${user}, first?`) });
+    const conversationId = startChat.conversation.id;
+    await other(SEND_MESSAGE, { conversationId, content: say(`${user}, second?`), whenBusy: "ENQUEUE" });
+
+    const variables = { id: conversationId, last: ROWS };
+    const page = ({ viewer }) => viewer.conversation.messages;
+    const { pageInfo } = page(await ask(HISTORY, variables));
+    await ask(HISTORY, { ...variables, before: pageInfo.startCursor });
+    const contents = () => page(cached(HISTORY, variables)).edges.map(({ node }) => node.content);
+    assert.equal(contents().length, 2 * ROWS);
+    const [asked] = page(cached(HISTORY, variables)).edges;
+    while ((await other(LIVE, { id: conversationId })).viewer.conversation.activeReply) await pause(20);
+
+    await edit({ messageId: asked.node.id, content: say(`${user}, otherwise?`) });
+    assert.equal(contents().length, ROWS);
+    assert.equal(contents()[0], `${user}, otherwise?`);
   }
 
-  it("Apollo Client's cache puts the pages together", async (t) => {
+  const authorizationOf = async (user) => ({ authorization: `Bearer ${await server.token(user)}` });
+
+  it("Apollo Client's cache puts pages together, and leaves those of another path", async (t) => {
     const { cache } = await loadModule(t, blocks[7]);
-    const link = new HttpLink({ uri: `${server.url}/graphql`, fetch: await threeChats("hal") });
+    const link = new HttpLink({ uri: `${server.url}/graphql`, headers: await authorizationOf("hal") });
     const client = new ApolloClient({ cache, link });
-    const query = gql(CHATS);
-    const first = await client.query({ query, variables: { first: 2 } });
-    const { endCursor } = first.data.viewer.conversations.pageInfo;
-    // As `fetchMore` does.
-    await client.query({ query, variables: { first: 2, after: endCursor }, fetchPolicy: "network-only" });
-    const { viewer } = client.readQuery({ query, variables: { first: 2 } });
-    assert.equal(viewer.conversations.edges.length, 3);
+    const ask = async (document, variables) => {
+      // As `fetchMore` does.
+      const { data } = await client.query({ query: gql(document), variables, fetchPolicy: "network-only" });
+      return data;
+    };
+    const edit = (input) => client.mutate({ mutation: gql(CHANGES.edit), variables: { input } });
+    const cached = (document, variables) => client.readQuery({ query: gql(document), variables });
+    await leavesThePathThatWasLeft("hal", ask, edit, cached);
   });
 
-  it("Graphcache puts the pages together", async (t) => {
+  it("Graphcache puts pages together, and leaves those of another path", async (t) => {
     const { cache } = await loadModule(t, blocks[8]);
-    const url = `${server.url}/graphql`;
-    const client = new Client({ url, fetch: await threeChats("ivy"), exchanges: [cache, fetchExchange] });
-    const first = await client.query(CHATS, { first: 2 });
-    const { endCursor } = first.data.viewer.conversations.pageInfo;
-    await client.query(CHATS, { first: 2, after: endCursor });
-    const { viewer } = client.readQuery(CHATS, { first: 2 }).data;
-    assert.equal(viewer.conversations.edges.length, 3);
+    const client = new Client({
+      url: `${server.url}/graphql`,
+      fetchOptions: { headers: await authorizationOf("ivy") },
+      exchanges: [cache, fetchExchange],
+    });
+    const ask = async (document, variables) => (await client.query(document, variables)).data;
+    const edit = (input) => client.mutation(CHANGES.edit, { input });
+    const cached = (document, variables) => client.readQuery(document, variables).data;
+    await leavesThePathThatWasLeft("ivy", ask, edit, cached);
   });
 
   it("graphql-codegen reads the running server", async () => {

@@ -153,7 +153,7 @@ export function testHistory({ arrive, prepare, stored }, openWindow) {
     }
   });
 
-  it("shows a message before it is stored, once it is stored once, and no longer when it was refused", { timeout }, async (t) => {
+  it("shows a message before it is stored, then once, and no longer where it was refused", { timeout }, async (t) => {
     const { user, open, hold } = await arrive(t);
     const other = open();
     const conversation = await converse(other);

@@ -1,4 +1,4 @@
-/** Runs every test file, says what each client was seen to do, and holds docs/clients.md to it (`--write` writes it). */
+/** Runs every test, says what each client was seen to do, and holds docs/clients.md to it (`--write` writes it). */
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { run } from "node:test";

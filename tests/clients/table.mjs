@@ -5,21 +5,21 @@ import { join } from "node:path";
 const page = join(import.meta.dirname, "../../docs/clients.md");
 const [BEGIN, END] = ["<!-- what has passed -->", "<!-- so far -->"];
 
-/** What each column takes: a test, by its name, that every client which has it must pass. */
+/** What each column takes: these tests, passed. A client that has none of them is not meant. */
 const columns = new Map([
   ["send, stream", ["chats, signed in by name", "chats, signed in by JWT"]],
   ["same events", ["hears the same events in the same order as every other client"]],
   [
     "cut in mid-reply",
-    ["has the exact text after a cut in mid-reply", "has the exact text of a reply that ended while the socket was cut"],
+    [
+      "has the exact text after a cut in mid-reply",
+      "has the exact text of a reply that ended while the socket was cut",
+    ],
   ],
   ["token ends", ["goes on with a fresh token when one ends in mid-reply"]],
   ["edits, versions", ["edits, has a reply written anew, and goes back"]],
   ["pages", ["shows each message and each conversation once, page by page"]],
-  [
-    "optimistic",
-    ["shows a message before it is stored, once it is stored once, and no longer when it was refused"],
-  ],
+  ["optimistic", ["shows a message before it is stored, then once, and no longer where it was refused"]],
   [
     "nothing stale",
     [
@@ -30,7 +30,7 @@ const columns = new Map([
   ],
 ]);
 
-/** The suites that are no client's, beside the clients. */
+/** The clients, by the suites that are theirs. */
 const rows = new Map([
   ["graphql-ws", "graphql-ws"],
   ["graphql-sse", "graphql-sse"],
@@ -64,6 +64,6 @@ export function published() {
 
 export function publish(table) {
   const text = readFileSync(page, "utf8");
-  const written = `${text.slice(0, text.indexOf(BEGIN) + BEGIN.length)}\n\n${table}\n\n${text.slice(text.indexOf(END))}`;
-  writeFileSync(page, written);
+  const [before, after] = [text.slice(0, text.indexOf(BEGIN)), text.slice(text.indexOf(END))];
+  writeFileSync(page, `${before}${BEGIN}\n\n${table}\n\n${after}`);
 }
