@@ -1,4 +1,4 @@
-/** Which client was seen to do what: the table of docs/clients.md, made of what has passed. */
+/** Which client was seen to do what: the tables of docs/clients.md, made of what has passed. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -41,8 +41,31 @@ const rows = new Map([
   ["Relay over WebSockets", "Relay, WebSocket"],
 ]);
 
+/** What is counted, by its suite. */
+const counted = new Map([
+  ["the server audits of graphql-http", "GraphQL over HTTP, by the server audits of graphql-http"],
+  ["Loquat, by graphql-transport-ws", "WebSocket, by the rules of graphql-transport-ws"],
+  ["graphql-codegen", "graphql-codegen, from the file and from a running server, with TypeScript"],
+]);
+
 /** @param {Map<string, Map<string, boolean>>} results by suite and test: whether it has passed */
-export function tableOf(results) {
+export function tablesOf(results) {
+  return `${clientsIn(results)}\n\n${countsIn(results)}`;
+}
+
+function countsIn(results) {
+  const body = [...counted].map(([suite, name]) => {
+    const outcomes = [...(results.get(suite) ?? new Map()).values()];
+    return [name, `${outcomes.filter(Boolean).length} of ${outcomes.length}`];
+  });
+  return written([["", "passed"], ...body]);
+}
+
+function written([head, ...body]) {
+  return [head, head.map(() => "---"), ...body].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
+}
+
+function clientsIn(results) {
   const head = ["", ...columns.keys()];
   const body = [...rows].map(([suite, name]) => {
     const tests = results.get(suite) ?? new Map();
@@ -53,17 +76,17 @@ export function tableOf(results) {
     });
     return [name, ...cells];
   });
-  return [head, head.map(() => "---"), ...body].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
+  return written([head, ...body]);
 }
 
-/** The table as the page has it. */
+/** The tables as the page has them. */
 export function published() {
   const text = readFileSync(page, "utf8");
   return text.slice(text.indexOf(BEGIN) + BEGIN.length, text.indexOf(END)).trim();
 }
 
-export function publish(table) {
+export function publish(tables) {
   const text = readFileSync(page, "utf8");
   const [before, after] = [text.slice(0, text.indexOf(BEGIN)), text.slice(text.indexOf(END))];
-  writeFileSync(page, `${before}${BEGIN}\n\n${table}\n\n${after}`);
+  writeFileSync(page, `${before}${BEGIN}\n\n${tables}\n\n${after}`);
 }
