@@ -6,6 +6,7 @@ mod drain;
 mod endings;
 mod hostile;
 mod issuers;
+mod limits;
 mod pair;
 mod sign_in;
 mod trio;

@@ -27,6 +27,7 @@ use super::{
     connections::{Connections, Place},
     failure::Failure,
     params::Params,
+    unfinished::Unfinished,
 };
 use crate::{
     auth::{Credential, CredentialError, credential_from_headers},
@@ -37,8 +38,6 @@ use crate::{
     },
     http::server::ClientAddress,
     lifecycle::Lifecycle,
-    model::Limit,
-    telemetry::RequestId,
 };
 
 /// One per process; clones are handles to the same.
@@ -79,45 +78,6 @@ pub(super) struct Operation {
     request: Request,
     /// What it comes to, for a client that asked.
     report: Option<Value>,
-}
-
-/// Why an operation that was begun has no result.
-#[derive(Debug)]
-pub(super) enum Unfinished {
-    /// It failed in a way that no resolver meant to. The panic itself is in the log.
-    Panicked,
-    /// A query took longer than it may, and was stopped.
-    Stopped { after: Duration },
-    /// A mutation takes longer than it may, and goes on.
-    GoesOn { after: Duration },
-    /// A mutation whose time was over before it began, behind others of its batch.
-    NotBegun { after: Duration },
-}
-
-impl Unfinished {
-    pub fn into_failure(self, id: &RequestId) -> Failure {
-        let (after, what) = match self {
-            Self::Panicked => return Failure::panicked(id),
-            Self::Stopped { after } => (
-                after,
-                "and was stopped: ask for less, or for smaller pages.",
-            ),
-            Self::GoesOn { after } => (
-                after,
-                "and goes on: look for what it does before you send it again.",
-            ),
-            Self::NotBegun { after } => (
-                after,
-                "before this operation was begun: send fewer at once.",
-            ),
-        };
-        let seconds = after.as_secs();
-        Failure::limit(
-            Limit::RequestSeconds,
-            seconds,
-            format!("The request took longer than {seconds} s {what}"),
-        )
-    }
 }
 
 impl<B: Backend> Endpoint<B> {

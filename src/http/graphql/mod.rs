@@ -20,6 +20,7 @@ mod queue;
 mod respond;
 mod single;
 mod streamed;
+mod unfinished;
 mod websocket;
 
 use axum::{

@@ -56,6 +56,19 @@ struct Options {
 }
 
 impl Options {
+    /// Where nothing is left out, or everything: enough to see that the schema answers.
+    fn is_plainest_or_fullest(&self) -> bool {
+        let on = [
+            self.descriptions,
+            self.specified_by_url,
+            self.directive_is_repeatable,
+            self.schema_description,
+            self.input_value_deprecation,
+            self.one_of,
+        ];
+        on.iter().all(|it| *it) || !on.contains(&true)
+    }
+
     fn all() -> impl Iterator<Item = Self> {
         (0..64_u32).flat_map(|bits| {
             [9, 20].map(|type_depth| Self {
@@ -83,6 +96,9 @@ async fn the_defaults_are_never_hit_by_introspection_with_any_of_its_options() {
         let checked = guard
             .check(document, Some("IntrospectionQuery"), &Variables::default())
             .unwrap_or_else(|error| panic!("{options:?}: {error:?}"));
+        if !options.is_plainest_or_fullest() {
+            continue;
+        }
         let mut request = Request::new(&query);
         request.set_parsed_query(checked.document);
         let response = schema.execute(request).await;

@@ -10,11 +10,12 @@ use tracing::Instrument;
 use super::{
     super::{
         Backend, Endpoint,
-        endpoint::{Carrier, Operation, Unfinished},
+        endpoint::{Carrier, Operation},
         failure::Failure,
         params::Params,
         queue,
         respond::{self, Payload},
+        unfinished::Unfinished,
     },
     protocol::ServerMessage,
     registry::Ticket,
