@@ -2,11 +2,11 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::config::Settings;
+use crate::{config::Settings, http::server};
 
-/// Descriptors for what is neither a client's connection nor counted by a setting: log files,
-/// Redis, key sets, the health checks of a private cluster.
-const RESERVE: u64 = 100;
+/// Descriptors for what is neither a client's connection nor counted by a setting: those who are told
+/// that there is no room, log files, Redis, key sets, a private cluster.
+const RESERVE: u64 = 100 + server::MOST_REFUSALS as u64;
 
 /// Raises the limit of descriptors as far as the system allows. As many connections as the settings
 /// say, or fewer, where descriptors are short.
@@ -35,8 +35,7 @@ pub(super) fn connections(settings: &Settings) -> usize {
 
 fn raise() -> nix::Result<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    if soft < hard {
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    }
-    Ok(hard)
+    // Some systems say that there is no limit, and take no such number.
+    let is_raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+    Ok(if is_raised { hard } else { soft })
 }

@@ -14,6 +14,15 @@ pub struct RunKey {
     pub message_id: MessageId,
 }
 
+impl From<(Uuid, Uuid)> for RunKey {
+    fn from((user_id, message_id): (Uuid, Uuid)) -> Self {
+        Self {
+            user_id: user_id.into(),
+            message_id: message_id.into(),
+        }
+    }
+}
+
 /// What became of a run that a process believes to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunState {
@@ -76,13 +85,7 @@ impl SystemTx {
                 .fetch_all(&mut *self.tx)
                 .await
                 .map_err(during("lock runs"))?;
-            for (user_id, message_id) in rows {
-                let key = RunKey {
-                    user_id: user_id.into(),
-                    message_id: message_id.into(),
-                };
-                states.insert(key, state);
-            }
+            states.extend(rows.into_iter().map(|row| (RunKey::from(row), state)));
         }
         Ok(states)
     }
@@ -154,6 +157,17 @@ impl SystemTx {
         .await
         .map_err(during("write chunks"))?;
         Ok(())
+    }
+
+    /// The runs that a process holds.
+    pub async fn held_runs(&mut self, process_id: ProcessId) -> Result<Vec<RunKey>, DbError> {
+        let rows: Vec<(Uuid, Uuid)> =
+            sqlx::query_as("select user_id, message_id from chat.replies where process_id = $1")
+                .bind(process_id.uuid())
+                .fetch_all(&mut *self.tx)
+                .await
+                .map_err(during("find the runs of a process"))?;
+        Ok(rows.into_iter().map(RunKey::from).collect())
     }
 
     /// Gives up runs of a process whose rows this transaction has locked, for any process to go on

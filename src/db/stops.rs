@@ -89,13 +89,7 @@ impl SystemTx {
         .fetch_all(&mut *self.tx)
         .await
         .map_err(during("look for runs to stop"))?;
-        Ok(rows
-            .into_iter()
-            .map(|(user_id, message_id)| RunKey {
-                user_id: user_id.into(),
-                message_id: message_id.into(),
-            })
-            .collect())
+        Ok(rows.into_iter().map(RunKey::from).collect())
     }
 }
 

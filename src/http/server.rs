@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::{Router, response::Response};
 use http::{HeaderValue, Request, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
@@ -52,7 +52,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// How many connections that are one too many are told so at once. More are closed without a word.
-const MOST_REFUSALS: usize = 100;
+pub const MOST_REFUSALS: usize = 100;
 
 /// When they are to come again, in seconds.
 const FULL_RETRY_AFTER: u16 = 5;
@@ -198,23 +198,24 @@ impl Server {
 
 /// Says that there is no room, whatever the client asks.
 async fn refuse(stream: TcpStream, _permit: OwnedSemaphorePermit) {
-    let service = service_fn(async |_: Request<Incoming>| {
-        let mut refusal = refusal(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "UNAVAILABLE",
-            "The server has all the connections that it takes. Try again in a moment.",
-        );
-        let retry_after = HeaderValue::from(FULL_RETRY_AFTER);
-        refusal
-            .headers_mut()
-            .insert(header::RETRY_AFTER, retry_after);
-        Ok::<_, Infallible>(refusal)
-    });
     let mut serving = http1::Builder::new();
     let serving = serving
         .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service_fn(full));
     drop(timeout(REFUSAL_TIMEOUT, serving).await);
+}
+
+async fn full(_: Request<Incoming>) -> Result<Response, Infallible> {
+    let mut refusal = refusal(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "UNAVAILABLE",
+        "The server has all the connections that it takes. Try again in a moment.",
+    );
+    let retry_after = HeaderValue::from(FULL_RETRY_AFTER);
+    refusal
+        .headers_mut()
+        .insert(header::RETRY_AFTER, retry_after);
+    Ok(refusal)
 }
 
 /// The connection was gone before it was accepted.
@@ -235,9 +236,10 @@ mod tests {
         io::{AsyncReadExt, AsyncWriteExt},
         net::{TcpListener, TcpStream},
         sync::{Notify, Semaphore},
+        time::Instant,
     };
 
-    use super::{Seat, Server};
+    use super::{FIRST_HEADER_TIMEOUT, HEADER_TIMEOUT, Seat, Server};
     use crate::lifecycle::Lifecycle;
 
     async fn started(router: Router) -> (std::net::SocketAddr, Lifecycle) {
@@ -290,10 +292,20 @@ mod tests {
     async fn a_client_that_never_finishes_its_headers_is_cut_off() {
         let (address, lifecycle) = started(Router::new()).await;
         for beginning in ["", "P", "GET / HTTP/1.1\r\nHost: loc"] {
+            let begun = Instant::now();
             let mut client = TcpStream::connect(address).await.expect("connected");
             client.write_all(beginning.as_bytes()).await.expect("sent");
             assert_eq!(read_to_end(client).await, "", "{beginning}");
+            let limits = FIRST_HEADER_TIMEOUT..FIRST_HEADER_TIMEOUT * 2;
+            assert!(limits.contains(&begun.elapsed()), "{beginning}");
         }
+        // Who has asked before may take more time, as proxies do that keep connections.
+        let begun = Instant::now();
+        let mut client = TcpStream::connect(address).await.expect("connected");
+        let whole = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        client.write_all(whole).await.expect("sent");
+        assert!(read_to_end(client).await.starts_with("HTTP/1.1 404 "));
+        assert!(begun.elapsed() >= HEADER_TIMEOUT);
         lifecycle.begin_hard_stop();
         lifecycle.finished().await;
     }

@@ -54,10 +54,11 @@ pub(super) async fn answer<B: Backend>(
         operations.push(prepare(endpoint, one, session).await);
     }
     let costs = operations.iter().flatten().map(|operation| operation.cost);
-    endpoint
-        .guard
-        .check_together(costs)
-        .map_err(Failure::request)?;
+    if let Err(error) = endpoint.guard.check_together(costs) {
+        for operation in operations.iter_mut().filter(|operation| operation.is_ok()) {
+            *operation = Err(Failure::request(error.clone()));
+        }
+    }
 
     // What all of them were refused for decides the status; what has run is 200.
     let mut refused = None;

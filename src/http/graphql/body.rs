@@ -29,12 +29,19 @@ pub(super) enum Asked {
     Batch(Vec<Value>),
 }
 
+/// The most bytes of a body by nobody in particular: many such bodies may be under way at once.
+const MOST_BYTES_OF_NOBODY: usize = 64 << 10;
+
 pub(super) async fn read(
     headers: &HeaderMap,
     body: Body,
     limits: &RequestLimits,
+    is_signed_in: bool,
 ) -> Result<Asked, Failure> {
-    let most = limits.body_bytes;
+    let most = match is_signed_in {
+        true => limits.body_bytes,
+        false => limits.body_bytes.min(MOST_BYTES_OF_NOBODY),
+    };
     let mut chunks = body.into_data_stream();
     if let Err(failure) = check_form(headers, most) {
         discard(headers, &mut chunks).await;
@@ -103,6 +110,11 @@ async fn collect(chunks: &mut BodyDataStream, most: usize) -> Result<Option<Vec<
         collected.extend_from_slice(&chunk);
     }
     Ok(Some(collected))
+}
+
+/// Reads a body that is refused whatever it holds.
+pub(super) async fn refuse(headers: &HeaderMap, body: Body) {
+    discard(headers, &mut body.into_data_stream()).await;
 }
 
 /// Reads the rest of a body that is refused.

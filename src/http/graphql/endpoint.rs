@@ -211,10 +211,10 @@ impl<B: Backend> Endpoint<B> {
                 .await
                 .map_err(|_| Unfinished::Panicked)
         };
+        if Instant::now() >= deadline {
+            return Err(Unfinished::NotBegun { after });
+        }
         let result = if mutation {
-            if Instant::now() >= deadline {
-                return Err(Unfinished::NotBegun { after });
-            }
             let run = run.instrument(tracing::Span::current());
             match timeout_at(deadline, self.lifecycle.spawn(run)).await {
                 Ok(ended) => ended.unwrap_or(Err(Unfinished::Panicked)),

@@ -3,12 +3,13 @@
 
 use async_graphql::parser::types::OperationType;
 use axum::{extract::Request, response::Response};
-use http::{Method, StatusCode};
+use futures_util::FutureExt;
+use http::{Method, StatusCode, request::Parts};
 
 use super::{
     Backend, Endpoint, batch,
     body::{self, Asked},
-    endpoint::{Carrier, address_of},
+    endpoint::{Carrier, address_of, over},
     failure::{Failure, Kind},
     media::{Acceptable, Media},
     params::Params,
@@ -42,24 +43,37 @@ async fn run<B: Backend>(
         ));
     }
     let (parts, body) = request.into_parts();
-    // The form first: it costs nothing and needs no credential to judge.
     let is_get = parts.method == Method::GET;
-    let asked = if is_get {
-        Asked::One(Params::from_query_string(
-            parts.uri.query().unwrap_or_default(),
-        )?)
-    } else if parts.method == Method::POST {
-        body::read(&parts.headers, body, &endpoint.options.limits).await?
-    } else {
+    if !is_get && parts.method != Method::POST {
         return Err(Failure::method(
             "GET, POST",
             "GraphQL is asked by GET or POST.",
         ));
+    }
+    // Who asks decides how much is read.
+    let session = match sign_in(endpoint, &parts).await {
+        Ok(session) => session,
+        Err(failure) => {
+            body::refuse(&parts.headers, body).await;
+            return Err(failure);
+        }
     };
-    let address = address_of(&parts.extensions);
-    no_credential_in_query(parts.uri.query())
-        .map_err(|error| endpoint.unusable(&error, address))?;
-    let session = endpoint.sign_in_by_headers(&parts.headers, address).await?;
+    let asked = if is_get {
+        Asked::One(Params::from_query_string(
+            parts.uri.query().unwrap_or_default(),
+        )?)
+    } else {
+        let limits = &endpoint.options.limits;
+        let asked = body::read(&parts.headers, body, limits, session.is_some()).await?;
+        // That took as long as the client liked.
+        if let Some(reason) = session
+            .as_ref()
+            .and_then(|session| over::<B>(session).now_or_never())
+        {
+            return Err(Failure::unauthenticated(reason));
+        }
+        asked
+    };
     let params = match asked {
         Asked::One(params) => params,
         Asked::Batch(batch) => {
@@ -90,6 +104,17 @@ async fn run<B: Backend>(
         }
     };
     streamed::answer(endpoint, operation, session, form, id)
+}
+
+/// `None`: nobody in particular asks.
+async fn sign_in<B: Backend>(
+    endpoint: &Endpoint<B>,
+    parts: &Parts,
+) -> Result<Option<B::Session>, Failure> {
+    let address = address_of(&parts.extensions);
+    no_credential_in_query(parts.uri.query())
+        .map_err(|error| endpoint.unusable(&error, address))?;
+    endpoint.sign_in_by_headers(&parts.headers, address).await
 }
 
 /// In the form of an answer that the client takes. What GraphQL refuses is an event where only

@@ -14,7 +14,7 @@ pub(super) enum Unfinished {
     Stopped { after: Duration },
     /// A mutation takes longer than it may, and goes on.
     GoesOn { after: Duration },
-    /// A mutation whose time was over before it began, behind others of its batch.
+    /// Its time was over before it began, behind others of its batch.
     NotBegun { after: Duration },
 }
 

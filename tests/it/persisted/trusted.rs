@@ -144,11 +144,23 @@ async fn an_unknown_id_is_not_found_and_two_ways_of_naming_exclude_each_other() 
     // Whoever has not signed in learns nothing of ids, and may do nothing more by them.
     let nobody = Device::anonymous(&server);
     for id in ["nothing", "start-1"] {
-        let answer = Answer::to(nobody.post().json(&json!({"documentId": id}))).await;
+        for asked in [
+            json!({"documentId": id}),
+            json!({"documentId": id, "operationName": "nothing"}),
+            json!({"extensions": named(id)}),
+        ] {
+            let answer = Answer::to(nobody.post().json(&asked)).await;
+            let refused = (answer.status.as_u16(), answer.code());
+            assert_eq!(refused, (401, "UNAUTHENTICATED"), "{asked}");
+        }
+        // Nor by what is said of a text beside it.
+        let beside = json!({"query": "{ __typename }", "extensions": named(id)});
         assert_eq!(
-            (answer.status.as_u16(), answer.code()),
-            (401, "UNAUTHENTICATED")
+            Answer::to(nobody.post().json(&beside)).await.code(),
+            "BAD_USER_INPUT"
         );
+        let address = server.url(&format!("/graphql?documentId={id}"));
+        assert_eq!(Answer::to(client().get(address)).await.status, 401);
     }
     // Others run, and are kept.
     assert_eq!(

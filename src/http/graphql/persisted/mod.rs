@@ -92,20 +92,24 @@ impl Persisted {
                     "The parameters \"query\" and \"documentId\" exclude each other: send one of them.",
                 ));
             }
+            known_to(is_signed_in)?;
             return match self.inner.trusted.named(id) {
                 Some(text) => Ok(Found::plain(text)),
-                None => Err(not_found(is_signed_in)),
+                None => Err(not_found()),
             };
         }
         let hash = params.persisted_query().map(sha256_hash).transpose()?;
         // Beside such an id the text is not looked at: compilers sort definitions and write them anew,
         // so that what Apollo Client sends over a socket is not what its manifest holds.
-        if let Some(text) = hash.and_then(|hash| self.inner.trusted.named(hash)) {
+        if is_signed_in && let Some(text) = hash.and_then(|hash| self.inner.trusted.named(hash)) {
             return Ok(Found::plain(text));
         }
         match (query, hash) {
             (Some(query), hash) => self.written(query, hash, is_signed_in),
-            (None, Some(hash)) => self.hashed(hash, is_signed_in).await,
+            (None, Some(hash)) => {
+                known_to(is_signed_in)?;
+                self.hashed(hash).await
+            }
             (None, None) => Err(faulty("query", "The parameter \"query\" is missing.")),
         }
     }
@@ -126,15 +130,15 @@ impl Persisted {
             failure.set("argument", HASH);
             return Err(failure);
         }
-        if self.inner.admitted == AdmittedDocuments::Trusted && !self.inner.trusted.holds(&query) {
-            if !is_signed_in {
-                return Err(Failure::sign_in_first());
+        if self.inner.admitted == AdmittedDocuments::Trusted {
+            known_to(is_signed_in)?;
+            if !self.inner.trusted.holds(&query) {
+                return Err(Failure::request(*coded(
+                    ErrorCode::Forbidden,
+                    "This server runs trusted documents alone, and this is none of them: add it to \
+                     the manifest, or ask for one by its documentId.",
+                )));
             }
-            return Err(Failure::request(*coded(
-                ErrorCode::Forbidden,
-                "This server runs trusted documents alone, and this is none of them: add it to \
-                 the manifest, or ask for one by its documentId.",
-            )));
         }
         Ok(Found {
             text: query.into(),
@@ -143,15 +147,12 @@ impl Persisted {
     }
 
     /// A hash without the text, and of no trusted document.
-    async fn hashed(&self, hash: &str, is_signed_in: bool) -> Result<Found, Failure> {
-        if !is_signed_in {
-            return Err(Failure::sign_in_first());
-        }
+    async fn hashed(&self, hash: &str) -> Result<Found, Failure> {
         match self.inner.admitted {
             AdmittedDocuments::Automatic => {
                 match self.inner.automatic.find(&parse_digest(hash)?).await {
                     Some(text) => Ok(Found::plain(&text)),
-                    None => Err(not_found(is_signed_in)),
+                    None => Err(not_found()),
                 }
             }
             // Whoever hears that hashes are not supported sends none any more, which would be a
@@ -162,7 +163,7 @@ impl Persisted {
                     "PersistedQueryNotSupported",
                 )))
             }
-            AdmittedDocuments::Written | AdmittedDocuments::Trusted => Err(not_found(is_signed_in)),
+            AdmittedDocuments::Written | AdmittedDocuments::Trusted => Err(not_found()),
         }
     }
 
@@ -222,14 +223,19 @@ fn digest_of(text: &str) -> Digest {
     Sha256::digest(text).into()
 }
 
-/// Clients of Apollo's protocol know it by its message, and send the text.
-fn not_found(is_signed_in: bool) -> Failure {
-    if is_signed_in {
-        Failure::request(*coded(
-            ErrorCode::PersistedQueryNotFound,
-            "PersistedQueryNotFound",
-        ))
-    } else {
-        Failure::sign_in_first()
+/// Nobody in particular learns which names and texts are known: not even from what their request is
+/// refused for afterwards.
+fn known_to(is_signed_in: bool) -> Result<(), Failure> {
+    match is_signed_in {
+        true => Ok(()),
+        false => Err(Failure::sign_in_first()),
     }
+}
+
+/// Clients of Apollo's protocol know it by its message, and send the text.
+fn not_found() -> Failure {
+    Failure::request(*coded(
+        ErrorCode::PersistedQueryNotFound,
+        "PersistedQueryNotFound",
+    ))
 }

@@ -1,6 +1,6 @@
 //! One socket: reads what the client says and keeps the clocks.
 
-use std::{future::pending, net::IpAddr, pin::pin};
+use std::{future::pending, net::IpAddr};
 
 use axum::extract::ws::{Message, WebSocket};
 use futures_util::{StreamExt, future::BoxFuture, stream::SplitStream};
@@ -57,7 +57,12 @@ pub(super) async fn run<B: Backend>(
         registry,
         operations: JoinSet::new(),
     };
-    let end = connection.serve(&mut incoming, &mut tasks).await;
+    let guest = connection.endpoint.lifecycle.guest();
+    let end = tokio::select! {
+        end = connection.serve(&mut incoming, &mut tasks) => end,
+        () = guest.dismissed() => Close::restart().into(),
+    };
+    drop(guest);
     connection.operations.shutdown().await;
     // The writer ends with its queue.
     drop(connection);
@@ -143,11 +148,8 @@ impl<B: Backend> Connection<B> {
         let mut pings = interval_at(Instant::now() + period, period);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = true;
-        let guest = self.endpoint.lifecycle.guest();
-        let mut dismissed = pin!(guest.dismissed());
         loop {
             let step = tokio::select! {
-                () = &mut dismissed => Err(Close::restart().into()),
                 _ = writer.join_next() => Err(End::Cut),
                 frame = incoming.next() => {
                     heard = true;
@@ -312,7 +314,6 @@ impl<B: Backend> Connection<B> {
         let message = Outgoing::Control(message);
         let bytes = message.len();
         tokio::select! {
-            () = self.endpoint.lifecycle.hard_stop().cancelled() => Err(Close::restart().into()),
             reason = ended::<B>(&self.phase) => Err(Close::forbidden(reason).into()),
             sent = self.queue.send(message, bytes) => sent.map_err(|_| End::Cut),
         }
