@@ -26,7 +26,7 @@ use crate::{
     http::{
         self, Health,
         graphql::{
-            ChatBackend, Endpoint, ManifestError, Options, Persisted, Timing as SocketTiming,
+            ChatBackend, Endpoint, ManifestError, Options, Persisted, Timing as ConnectionTiming,
             TrustedDocuments,
         },
         server::Server,
@@ -185,7 +185,7 @@ impl Services {
             Options {
                 public_introspection: settings.environment == Environment::Development,
                 socket_origins: settings.cors_origins.clone(),
-                timing: SocketTiming::default(),
+                timing: ConnectionTiming::default(),
                 limits: settings.limits.request,
             },
         )

@@ -20,6 +20,7 @@ mod queue;
 mod respond;
 mod single;
 mod streamed;
+mod timing;
 mod unfinished;
 mod websocket;
 
@@ -33,7 +34,7 @@ use axum::{
 pub use backend::{Backend, ChatBackend, SignInError};
 pub use endpoint::{Endpoint, Options};
 pub use persisted::{ManifestError, Persisted, TrustedDocuments};
-pub use websocket::Timing;
+pub use timing::Timing;
 
 /// The routes of `/graphql`.
 pub fn router<B: Backend>(endpoint: Endpoint<B>) -> Router {

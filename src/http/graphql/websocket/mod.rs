@@ -14,31 +14,4 @@ mod protocol;
 mod registry;
 mod writer;
 
-use std::time::Duration;
-
 pub(super) use handshake::{accept, is_handshake};
-
-/// The clocks of a socket. The defaults are those of graphql-ws; tests have less patience.
-#[derive(Clone, Copy, Debug)]
-pub struct Timing {
-    /// How long a socket may take to send `connection_init`.
-    pub init: Duration,
-    /// The time between two pings of the server. A client from which nothing at all came between
-    /// two of them is gone.
-    pub ping: Duration,
-    /// How long the client may take to accept one message.
-    pub send: Duration,
-    /// How long the client may take to answer a close.
-    pub close: Duration,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Self {
-            init: Duration::from_secs(3),
-            ping: Duration::from_secs(12),
-            send: Duration::from_secs(15),
-            close: Duration::from_secs(2),
-        }
-    }
-}
