@@ -1,13 +1,14 @@
 //! Settings, from what was written to what the server runs with, and every way to be wrong.
 
+mod documents;
 mod issuers;
+mod limits;
 mod wrong_issuers;
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use loquat::config::{
-    AdmittedDocuments, ContextSettings, Environment, LogFormat, OfferedModels, Settings,
-    SettingsError, Sources, TitleSettings,
+    Environment, LogFormat, OfferedModels, Settings, SettingsError, Sources,
     names::{self, SETTINGS},
 };
 
@@ -157,30 +158,6 @@ fn proxies_are_addresses_and_ranges_and_the_audit_log_is_kept_for_ever_unless_to
 }
 
 #[test]
-fn any_document_runs_unless_told_and_manifests_are_a_list() {
-    let quiet = settings(&[]).documents;
-    assert!(quiet.trusted.is_empty());
-    assert_eq!(quiet.admitted, AdmittedDocuments::Automatic);
-
-    const MANIFESTS: (&str, &str) = ("LOQUAT_TRUSTED_DOCUMENTS", "a.json, b/c.json");
-    const NOT_AUTOMATIC: (&str, &str) = ("LOQUAT_AUTOMATIC_PERSISTED_QUERIES", "false");
-    const ONLY: (&str, &str) = ("LOQUAT_TRUSTED_DOCUMENTS_ONLY", "true");
-    for (written, admitted) in [
-        (&[MANIFESTS][..], AdmittedDocuments::Automatic),
-        (&[MANIFESTS, NOT_AUTOMATIC], AdmittedDocuments::Written),
-        (&[MANIFESTS, ONLY], AdmittedDocuments::Trusted),
-        (
-            &[MANIFESTS, ONLY, NOT_AUTOMATIC],
-            AdmittedDocuments::Trusted,
-        ),
-    ] {
-        let documents = settings(written).documents;
-        assert_eq!(documents.trusted, ["a.json", "b/c.json"].map(PathBuf::from));
-        assert_eq!(documents.admitted, admitted);
-    }
-}
-
-#[test]
 fn a_key_alone_is_openai_and_a_local_server_names_its_model() {
     let openai = settings(&[("OPENAI_API_KEY", "sk-test")]).provider;
     assert_eq!(openai.default_model, "gpt-4.1-mini");
@@ -200,30 +177,6 @@ fn a_key_alone_is_openai_and_a_local_server_names_its_model() {
     assert!(server.api_key.is_none());
     assert_eq!(local.default_model, "smollm2");
     assert_eq!(local.models, OfferedModels::Any);
-}
-
-#[test]
-fn contexts_are_one_number_or_one_for_each_model_and_titles_are_on_unless_told() {
-    let chat = settings(&[]).chat;
-    assert_eq!(chat.context, ContextSettings::default());
-    assert_eq!(
-        (chat.max_reply_tokens, chat.titles),
-        (None, TitleSettings::TheModel)
-    );
-    assert_eq!(chat.reply_timeout, Duration::from_secs(900));
-
-    let chat = settings(&[
-        ("LOQUAT_CONTEXT_TOKENS", "8192, org/large:v1=32768"),
-        ("LOQUAT_MAX_REPLY_TOKENS", "4096"),
-        ("LOQUAT_TITLE_MODEL", "tiny"),
-    ])
-    .chat;
-    assert_eq!(chat.context.every, Some(8192));
-    assert_eq!(chat.context.models.get("org/large:v1"), Some(&32768));
-    assert_eq!(chat.max_reply_tokens, Some(4096));
-    assert_eq!(chat.titles, TitleSettings::Model("tiny".to_owned()));
-    let chat = settings(&[("LOQUAT_TITLES", "off"), ("LOQUAT_TITLE_MODEL", "tiny")]).chat;
-    assert_eq!(chat.titles, TitleSettings::Nobody);
 }
 
 #[test]
@@ -284,18 +237,6 @@ fn each_wrong_variable_is_one_line_that_names_it_and_the_mend() {
         (
             &[("LOQUAT_DATABASE_CONNECTIONS", "1")],
             "LOQUAT_DATABASE_CONNECTIONS: `1` is not a whole number from 2 to 1000",
-        ),
-        (
-            &[("LOQUAT_MAX_RUNS", "0")],
-            "LOQUAT_MAX_RUNS: `0` is not a whole number from 1 to 10000",
-        ),
-        (
-            &[("LOQUAT_MAX_RUNS_PER_USER", "many")],
-            "LOQUAT_MAX_RUNS_PER_USER: `many` is not a whole number from 1 to 100",
-        ),
-        (
-            &[("LOQUAT_MAX_CONNECTIONS", "9")],
-            "LOQUAT_MAX_CONNECTIONS: `9` is not a whole number from 10 to 1000000",
         ),
         (
             &[("LOQUAT_DATABASE_STATEMENT_CACHE", "no")],
@@ -369,29 +310,6 @@ fn each_wrong_variable_is_one_line_that_names_it_and_the_mend() {
             "LOQUAT_MODELS: holds names and `*`; write either",
         ),
         (
-            &[("LOQUAT_CONTEXT_TOKENS", "8k")],
-            "LOQUAT_CONTEXT_TOKENS: `8k` is neither a whole number from 256 to 100000000 nor a model and such a number, as in small=8192",
-        ),
-        (
-            &[("LOQUAT_CONTEXT_TOKENS", "8192, small=4096, small=2048")],
-            "LOQUAT_CONTEXT_TOKENS: says two things of small",
-        ),
-        (
-            &[
-                ("LOQUAT_CONTEXT_TOKENS", "8192"),
-                ("LOQUAT_MAX_REPLY_TOKENS", "8000"),
-            ],
-            "LOQUAT_MAX_REPLY_TOKENS and LOQUAT_CONTEXT_TOKENS contradict each other: a reply may have half of the smallest context at most, which is 4096",
-        ),
-        (
-            &[("LOQUAT_MAX_REPLY_TOKENS", "0")],
-            "LOQUAT_MAX_REPLY_TOKENS: `0` is not a whole number from 1 to 100000000",
-        ),
-        (
-            &[("LOQUAT_REPLY_SECONDS", "0")],
-            "LOQUAT_REPLY_SECONDS: `0` is not a whole number from 1 to 86400",
-        ),
-        (
             &[("LOQUAT_TITLES", "sometimes")],
             "LOQUAT_TITLES: `sometimes` is not one of on, off, true, false",
         ),
@@ -418,22 +336,6 @@ fn each_wrong_variable_is_one_line_that_names_it_and_the_mend() {
         (
             &[("CORS_ORIGINS", "app.example.com")],
             "CORS_ORIGINS: `app.example.com` is not an exact origin, such as https://app.example.com",
-        ),
-        (
-            &[("LOQUAT_TRUSTED_DOCUMENTS_ONLY", "true")],
-            "LOQUAT_TRUSTED_DOCUMENTS_ONLY is true and needs the documents: set LOQUAT_TRUSTED_DOCUMENTS to their manifest",
-        ),
-        (
-            &[
-                ("LOQUAT_TRUSTED_DOCUMENTS", "a.json"),
-                ("LOQUAT_TRUSTED_DOCUMENTS_ONLY", "true"),
-                ("LOQUAT_AUTOMATIC_PERSISTED_QUERIES", "true"),
-            ],
-            "LOQUAT_TRUSTED_DOCUMENTS_ONLY and LOQUAT_AUTOMATIC_PERSISTED_QUERIES contradict each other: nobody can register a document where only trusted ones run; leave one of them out",
-        ),
-        (
-            &[("LOQUAT_TRUSTED_DOCUMENTS", " , ")],
-            "LOQUAT_TRUSTED_DOCUMENTS: names no file",
         ),
         (
             &[("LOQUAT_TRUSTED_PROXIES", "10.0.0.1, proxy.internal")],
