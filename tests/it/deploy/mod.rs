@@ -5,3 +5,4 @@ mod load;
 mod pgbouncer;
 mod proxies;
 mod proxy;
+mod streams;

@@ -16,8 +16,9 @@ use crate::{
     support::{
         TestDatabase,
         installed::{Listening, free_ports, installed},
-        process::{Device, program},
+        process::{Device, REPLY_EVENTS, Written, program},
         program::{Program, Server},
+        stream::{Form, Said, Stream},
         text,
     },
 };
@@ -103,22 +104,62 @@ async fn a_reply_comes_through_as_it_is_written(kind: Kind) {
         return;
     };
     let proxy = before(kind, &replicas).await;
-    let gate = Gate::default();
+    let (device, model) = (&Device::at(proxy.address, "ann"), &replicas.model);
+    let by_socket = async {
+        let (reply, [first, second]) = paused_reply(model, device, "by a socket").await;
+        let mut follower = device.follow(&reply).await;
+        follower.until("at once, ").await;
+        first.open();
+        follower.until("at once, more, ").await;
+        second.open();
+        assert_eq!(follower.finished().await["content"], WHOLE);
+    };
+    let by_stream = async |form: Form| {
+        let (reply, [first, second]) = paused_reply(model, device, &format!("by {form:?}")).await;
+        let body = json!({ "query": REPLY_EVENTS, "variables": { "id": reply } });
+        let mut stream = Stream::open(device.post().json(&body), form).await;
+        let mut written = Written::default();
+        let mut event = async || {
+            let event = stream.data().await["messageStream"].take();
+            written.apply(&event);
+            (written.content(), event)
+        };
+        while event().await.0 != "at once, " {}
+        first.open();
+        while event().await.0 != "at once, more, " {}
+        second.open();
+        let (content, finished) = loop {
+            let (content, event) = event().await;
+            if event["__typename"] == "MessageFinished" {
+                break (content, event);
+            }
+        };
+        assert_eq!(content, WHOLE);
+        assert_eq!(finished["message"]["content"], WHOLE);
+        assert_eq!(stream.next().await, Some(Said::Complete));
+    };
+    tokio::join!(by_socket, by_stream(Form::Events), by_stream(Form::Parts));
+}
+
+const WHOLE: &str = "at once, more, and the rest";
+
+/// The reply to this question. Its model waits twice before it goes on.
+async fn paused_reply(
+    model: &FakeProvider,
+    device: &Device,
+    question: &str,
+) -> (String, [Gate; 2]) {
+    let gates = [Gate::default(), Gate::default()];
     let script = Script::stream()
         .text("at once, ")
-        .wait(&gate)
+        .wait(&gates[0])
+        .text("more, ")
+        .wait(&gates[1])
         .text("and the rest");
-    replicas.model.script(script.complete());
-    let device = Device::at(proxy.address, "ann");
+    model.when_asked(question, script.complete());
     let conversation = device.start_chat().await;
-    let reply = device.send(&conversation, "hi").await;
-    let mut follower = device.follow(&reply).await;
-    follower.until("at once, ").await;
-    gate.open();
-    assert_eq!(
-        follower.finished().await["content"],
-        "at once, and the rest"
-    );
+    let reply = device.send(&conversation, question).await;
+    (reply, gates)
 }
 
 async fn the_client_is_known_by_its_address(kind: Kind) {

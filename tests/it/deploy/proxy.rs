@@ -21,13 +21,21 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// `None`: it is not installed.
+    /// By the recipe as it stands. `None`: it is not installed.
     pub async fn before(self, servers: [SocketAddr; 3]) -> Option<Listening> {
+        self.changed_before(servers, |recipe| recipe).await
+    }
+
+    pub async fn changed_before(
+        self,
+        servers: [SocketAddr; 3],
+        change: impl FnOnce(String) -> String,
+    ) -> Option<Listening> {
         let program = installed(self.name())?;
         let [port] = free_ports();
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().display();
-        let mut recipe = self.recipe();
+        let mut recipe = change(self.recipe());
         for (there, here) in SERVERS.iter().zip(servers) {
             recipe = replaced(&recipe, there, &here.to_string());
         }

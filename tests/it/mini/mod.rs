@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_graphql::Request as GraphqlRequest;
-use axum::{Router, body::Body};
+use axum::{Router, body::Body, routing::get};
 use http::{Request, Response};
 use loquat::{
     auth::Credential,
@@ -184,7 +184,8 @@ impl Mini {
             controls,
             guard,
             lifecycle,
-            router: router(endpoint),
+            // Which a proxy asks for.
+            router: router(endpoint).route("/health/ready", get(async || "ready")),
         }
     }
 

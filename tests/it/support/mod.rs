@@ -13,6 +13,7 @@ pub mod process;
 pub mod program;
 pub mod redis;
 mod replica;
+pub mod stream;
 mod wire;
 
 use std::{future::Future, time::Duration};

@@ -22,6 +22,11 @@ pub fn program(test: &TestDatabase, model: &FakeProvider) -> Program {
         .variable("OPENAI_CHAT_MODEL", "fake")
 }
 
+/// Everything that a reply's followers keep, of the reply `$id`.
+pub const REPLY_EVENTS: &str = "subscription($id: ID!) { messageStream(messageId: $id) { __typename \
+    ... on MessageDelta { offset text } \
+    ... on MessageFinished { message { content status error { code } } } } }";
+
 /// One device of one user, with connections of its own.
 pub struct Device {
     address: SocketAddr,
@@ -159,15 +164,13 @@ impl Device {
         let mut socket = self.socket().await;
         socket
             .send(json!({ "type": "subscribe", "id": "reply", "payload": {
-                "query": "subscription($id: ID!) { messageStream(messageId: $id) { __typename \
-                    ... on MessageDelta { offset text } \
-                    ... on MessageFinished { message { content status error { code } } } } }",
+                "query": REPLY_EVENTS,
                 "variables": { "id": reply },
             } }))
             .await;
         Follower {
             socket,
-            content: Vec::new(),
+            written: Written::default(),
         }
     }
 }
@@ -197,10 +200,30 @@ impl Answer {
     }
 }
 
-/// A subscriber of one reply that keeps the contract's rule and nothing else.
+/// The text of a reply by the contract's rule and nothing else, as JavaScript has it.
+#[derive(Default)]
+pub struct Written(Vec<u16>);
+
+impl Written {
+    pub fn apply(&mut self, event: &Value) {
+        if event["__typename"] == "MessageDelta" {
+            let offset = event["offset"].as_u64().expect("an offset");
+            let offset = usize::try_from(offset).expect("an offset");
+            assert!(offset <= self.0.len(), "a delta leaves no gap");
+            self.0.truncate(offset);
+            self.0.extend(text(&event["text"]).encode_utf16());
+        }
+    }
+
+    pub fn content(&self) -> String {
+        String::from_utf16(&self.0).expect("no delta splits a code point")
+    }
+}
+
+/// A subscriber of one reply that does nothing else.
 pub struct Follower {
     pub socket: Socket,
-    content: Vec<u16>,
+    written: Written,
 }
 
 impl Follower {
@@ -209,18 +232,12 @@ impl Follower {
         assert_eq!(message["type"], "next", "{message}");
         assert_eq!(message["payload"].get("errors"), None, "{message}");
         let event = message["payload"]["data"]["messageStream"].take();
-        if event["__typename"] == "MessageDelta" {
-            let offset = event["offset"].as_u64().expect("an offset");
-            let offset = usize::try_from(offset).expect("an offset");
-            assert!(offset <= self.content.len(), "a delta leaves no gap");
-            self.content.truncate(offset);
-            self.content.extend(text(&event["text"]).encode_utf16());
-        }
+        self.written.apply(&event);
         event
     }
 
     pub fn content(&self) -> String {
-        String::from_utf16(&self.content).expect("no delta splits a code point")
+        self.written.content()
     }
 
     /// Reads until the text is this.
