@@ -9,7 +9,7 @@ import WebSocket from "ws";
 import { CONVERSATION_EVENTS } from "./documents.mjs";
 import { CHANGES, CHATS, HISTORY, hoped, ROWS, SEND_SHOWN, testHistory } from "./history.mjs";
 import { followsThroughACut, followsVersions, Texts, VIEWER_EVENTS } from "./live.mjs";
-import { assertWhole, describeClient, follow, startChat } from "./suite.mjs";
+import { assertWhole, describeClient, follow, startChat, waiting } from "./suite.mjs";
 
 const paged = () => ({ cache: new InMemoryCache({ typePolicies }) });
 
@@ -173,14 +173,21 @@ function openCached(device) {
 const VIEWER_ID = `{ viewer { id } }`;
 
 /** Whatever breaks off is asked for again, from its beginning. */
-function openParts({ url, streamUrl, fetch }, options) {
+function openParts({ url, streamUrl, fetch, retryMs }, options) {
   const http = (uri) => new HttpLink({ uri, fetch });
-  const retrying = new RetryLink({ attempts: { max: 5 } });
+  // It counts the breaks of a subscription's whole life.
+  const retrying = new RetryLink({ attempts: () => true, delay: { max: retryMs ?? 5_000 } });
   return open(ApolloLink.from([retrying, http(streamUrl)]), http(url), () => {}, options);
 }
 
-function openSocket({ url, socketUrl, credential, fetch }, options) {
-  const socket = createClient({ url: socketUrl, webSocketImpl: WebSocket, connectionParams: credential });
+function openSocket(way, options) {
+  const { url, socketUrl, credential, fetch } = way;
+  const socket = createClient({
+    url: socketUrl,
+    webSocketImpl: WebSocket,
+    connectionParams: credential,
+    ...waiting(way),
+  });
   const http = new HttpLink({ uri: url, fetch });
   return open(new GraphQLWsLink(socket), http, () => socket.dispose(), options);
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import { createClient } from "graphql-sse";
-import { assertWhole, describeClient, follow, startChat } from "./suite.mjs";
+import { describeClient, waiting } from "./suite.mjs";
 
 describeClient("graphql-sse", open, ({ arrive }) => {
   it("hears what is wrong with a document", async (t) => {
@@ -14,8 +14,9 @@ describeClient("graphql-sse", open, ({ arrive }) => {
   });
 });
 
-function open({ url, streamUrl, credential }) {
-  const options = { headers: credential };
+function open(way) {
+  const { url, streamUrl, credential } = way;
+  const options = { headers: credential, ...waiting(way) };
   const client = createClient({ url, ...options });
   const streams = createClient({ url: streamUrl, ...options });
   const execute = async (query, variables) => {

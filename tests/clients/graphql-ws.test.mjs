@@ -4,7 +4,7 @@ import { createClient } from "graphql-ws";
 import WebSocket from "ws";
 import { MESSAGE_STREAM } from "./documents.mjs";
 import { Feed } from "./feed.mjs";
-import { assertWhole, describeClient, follow, startChat } from "./suite.mjs";
+import { assertWhole, describeClient, follow, startChat, waiting } from "./suite.mjs";
 
 describeClient("graphql-ws", open, ({ arrive, prepare, stored }) => {
   it("has the exact text when it takes one event at a time while 2,000 tokens arrive", async (t) => {
@@ -41,14 +41,15 @@ describeClient("graphql-ws", open, ({ arrive, prepare, stored }) => {
     assertWhole(slowFeed, await slowFeed.finished(), reply, answer);
     assert.equal((await stored(user, conversation)).at(-1).content, slowFeed.content);
   });
-
 });
 
-function open({ socketUrl, credential }, options) {
+function open(way, options) {
+  const { socketUrl, credential } = way;
   const client = createClient({
     url: socketUrl,
     webSocketImpl: WebSocket,
     connectionParams: credential,
+    ...waiting(way),
     ...options,
   });
   const execute = async (query, variables) => {

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { after, before, describe, it } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import { startLoquat } from "../server.mjs";
 import {
   CONVERSATION,
@@ -37,10 +38,20 @@ const END = ["| `😀` |", "\n", "🚀"];
  */
 
 /**
- * The way to the server. Its `fetch` signs what it sends.
+ * The way to the server. Its `fetch` signs what it sends. With `retryMs` whatever breaks off is asked for
+ * again as soon as that, and otherwise when the library sees fit.
  *
- * @typedef {{ url: string, streamUrl: string, socketUrl: string, credential: object, fetch: typeof fetch }} Way
+ * @typedef {object} Way
+ * @property {string} url
+ * @property {string} streamUrl
+ * @property {string} socketUrl
+ * @property {object} credential
+ * @property {typeof fetch} fetch
+ * @property {number} [retryMs]
  */
+
+/** The option of graphql-ws and graphql-sse that says when they connect again. */
+export const waiting = ({ retryMs }) => (retryMs === undefined ? {} : { retryWait: () => pause(retryMs) });
 
 /**
  * @param {string} name
@@ -198,6 +209,26 @@ export function describeClient(name, open, more) {
       assertWhole(feed, await feed.finished(), reply, answer);
       assert.equal(proxy.connections, connections + 1);
       assert.equal((await stored(user, conversation)).at(-1).content, feed.content);
+    });
+
+    it("has the exact text of one subscription that is cut six times", async (t) => {
+      const { proxy, open: openDevice } = await arrive(t);
+      const client = openDevice(undefined, (way) => open({ ...way, retryMs: 20 }));
+      const { question, answer } = prepare();
+      const { reply } = await startChat(client, question);
+      const feed = follow(client, reply);
+      answer.write("Whole.");
+      await feed.untilContent(answer.text);
+
+      const { connections } = proxy;
+      for (let cut = 1; cut <= 6; cut += 1) {
+        proxy.cut();
+        answer.write(` Cut ${cut}.`);
+        await feed.untilContent(answer.text);
+        assert.equal(proxy.connections, connections + cut);
+      }
+      answer.end();
+      assertWhole(feed, await feed.finished(), reply, answer);
     });
 
     it("goes on with a fresh token when one ends in mid-reply", async (t) => {

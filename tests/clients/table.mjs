@@ -14,6 +14,7 @@ const columns = new Map([
     [
       "has the exact text after a cut in mid-reply",
       "has the exact text of a reply that ended while the socket was cut",
+      "has the exact text of one subscription that is cut six times",
     ],
   ],
   ["token ends", ["goes on with a fresh token when one ends in mid-reply"]],

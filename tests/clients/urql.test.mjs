@@ -13,7 +13,7 @@ import WebSocket from "ws";
 import { CONVERSATION, CONVERSATION_EVENTS } from "./documents.mjs";
 import { CHANGES, CHATS, HISTORY, hoped, ROWS, SEND_SHOWN, testHistory } from "./history.mjs";
 import { followsThroughACut, followsVersions, LIVE, Texts, VIEWER_EVENTS } from "./live.mjs";
-import { describeClient, startChat } from "./suite.mjs";
+import { describeClient, startChat, waiting } from "./suite.mjs";
 
 const schemaFile = join(import.meta.dirname, "../../schema.graphql");
 
@@ -195,7 +195,7 @@ function openCached(way, open) {
 }
 
 /** Whatever breaks off is asked for again, from its beginning. */
-function openEvents({ url, streamUrl, fetch }, options, cache = cacheExchange) {
+function openEvents({ url, streamUrl, fetch, retryMs }, options, cache = cacheExchange) {
   const client = new Client({
     url,
     fetchSubscriptions: true,
@@ -203,7 +203,8 @@ function openEvents({ url, streamUrl, fetch }, options, cache = cacheExchange) {
     exchanges: [
       cache,
       retryExchange({
-        maxNumberAttempts: 6,
+        maxNumberAttempts: 5,
+        maxDelayMs: retryMs,
         retryIf: ({ networkError }, { kind }) => kind === "subscription" && Boolean(networkError),
       }),
       fetchExchange,
@@ -217,8 +218,14 @@ function isSubscription({ headers }) {
   return headers.accept.startsWith("text/event-stream");
 }
 
-function openSocket({ url, socketUrl, credential, fetch }, options, cache = cacheExchange) {
-  const socket = createClient({ url: socketUrl, webSocketImpl: WebSocket, connectionParams: credential });
+function openSocket(way, options, cache = cacheExchange) {
+  const { url, socketUrl, credential, fetch } = way;
+  const socket = createClient({
+    url: socketUrl,
+    webSocketImpl: WebSocket,
+    connectionParams: credential,
+    ...waiting(way),
+  });
   const client = new Client({
     url,
     fetch,

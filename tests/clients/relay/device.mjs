@@ -4,6 +4,7 @@ import relay from "relay-runtime";
 import WebSocket from "ws";
 import * as documents from "../documents.mjs";
 import * as live from "../live.mjs";
+import { waiting } from "../suite.mjs";
 import { compile, relayed } from "./artifacts.mjs";
 
 const { commitMutation, createOperationDescriptor, Environment, fetchQuery, Network, Observable } = relay;
@@ -19,8 +20,14 @@ export function artifactOf(document) {
   return artifacts.get(relayed(document).name);
 }
 
-export function openRelay({ url, socketUrl, credential, fetch }) {
-  const socket = createClient({ url: socketUrl, webSocketImpl: WebSocket, connectionParams: credential });
+export function openRelay(way) {
+  const { url, socketUrl, credential, fetch } = way;
+  const socket = createClient({
+    url: socketUrl,
+    webSocketImpl: WebSocket,
+    connectionParams: credential,
+    ...waiting(way),
+  });
   const ask = async ({ text: query }, variables) => {
     const response = await fetch(url, {
       method: "POST",
