@@ -1,6 +1,7 @@
 /** The clients of docs/clients.md, as they stand there. */
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -15,9 +16,11 @@ import relay from "relay-runtime";
 import WebSocket from "ws";
 import { startLoquat } from "../server.mjs";
 import { MESSAGE_STREAM, SEND_MESSAGE, START_CHAT } from "./documents.mjs";
+import { Feed } from "./feed.mjs";
 import { CHANGES, CHATS, HISTORY, ROWS } from "./history.mjs";
 import { LIVE } from "./live.mjs";
 import { startProvider } from "./provider.mjs";
+import { startProxy } from "./proxy.mjs";
 import { compile, relayed } from "./relay/artifacts.mjs";
 import { commit } from "./relay/device.mjs";
 
@@ -30,15 +33,15 @@ const QUERY = "{ viewer { externalId } }";
 describe("the clients of docs/clients.md", { timeout: 60_000 }, () => {
   let blocks;
   let folder;
-  let introspectionFile;
+  let loaded = 0;
   let provider;
   let server;
 
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), "loquat-docs-"));
-    introspectionFile = join(folder, "introspection.json");
+    await symlink(join(import.meta.dirname, "node_modules"), join(folder, "node_modules"));
     const schema = buildSchema(await readFile(schemaFile, "utf8"));
-    await writeFile(introspectionFile, JSON.stringify(introspectionFromSchema(schema)));
+    await writeFile(join(folder, "introspection.json"), JSON.stringify(introspectionFromSchema(schema)));
     blocks = [...(await readFile(page, "utf8")).matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code);
     assert.equal(blocks.length, 10);
     provider = await startProvider();
@@ -58,19 +61,18 @@ describe("the clients of docs/clients.md", { timeout: 60_000 }, () => {
   });
 
   /** The client of a block, which finds the server here and its tokens by `getToken`. */
-  const load = async (t, code, getToken) => (await loadModule(t, code, getToken)).client;
+  const load = async (code, getToken) => (await loadModule(code, getToken)).client;
 
-  async function loadModule(t, code, getToken) {
+  async function loadModule(code, getToken) {
     const here = code
-      .replace("./introspection.json", introspectionFile)
       .replaceAll("https://chat.example.com", server.url)
       .replaceAll("wss://chat.example.com", server.url.replace("http", "ws"))
       .replaceAll("30_000", "500");
-    const name = `loquatToken${blocks.indexOf(code)}`;
+    // A module is loaded once for each name.
+    const name = `loquatToken${(loaded += 1)}`;
     globalThis[name] = getToken;
-    const file = join(import.meta.dirname, `.docs-${process.pid}-${name}.mjs`);
+    const file = join(folder, `${name}.mjs`);
     await writeFile(file, `const getToken = globalThis.${name};\n${here}`);
-    t.after(() => rm(file));
     return import(file);
   }
 
@@ -79,7 +81,7 @@ describe("the clients of docs/clients.md", { timeout: 60_000 }, () => {
     [3, "dora", "in a multipart answer"],
   ]) {
     it(`Apollo Client sends the token, over HTTP and ${how}`, async (t) => {
-      const client = await load(t, blocks[block], () => server.token(user));
+      const client = await load(blocks[block], () => server.token(user));
       t.after(() => client.stop());
       const { data } = await client.query({ query: gql(QUERY) });
       assert.equal(data.viewer.externalId, user);
@@ -99,12 +101,36 @@ describe("the clients of docs/clients.md", { timeout: 60_000 }, () => {
     });
   }
 
+  it("Apollo Client asks again for a multipart answer, however often it has broken off", async (t) => {
+    const proxy = await startProxy(server.url);
+    t.after(() => proxy.stop());
+    const code = blocks[3].replace("5_000", "20").replace("https://chat.example.com", proxy.url);
+    const client = await load(code, () => server.token("kim"));
+    t.after(() => client.stop());
+    const answer = provider.answer("kim?");
+    const started = await client.mutate({ mutation: gql(START_CHAT), variables: { message: "kim?" } });
+    const variables = { messageId: started.data.startChat.reply.id };
+    const feed = new Feed();
+    client.subscribe({ query: gql(MESSAGE_STREAM), variables }).subscribe({
+      next: ({ data, error }) => (error ? feed.error(error) : feed.next(data.messageStream)),
+      error: (failure) => feed.error(failure),
+      complete: () => feed.complete(),
+    });
+    for (let cut = 1; cut <= 6; cut += 1) {
+      answer.write(`${cut} `);
+      await feed.untilContent(answer.text);
+      proxy.cut();
+    }
+    answer.end();
+    assert.equal((await feed.finished()).content, answer.text);
+  });
+
   for (const [block, user, how] of [
     [1, "bob", "over a socket"],
     [4, "emil", "as server-sent events"],
   ]) {
     it(`urql sends the token, over HTTP and ${how}`, async (t) => {
-      const client = await load(t, blocks[block], () => server.token(user));
+      const client = await load(blocks[block], () => server.token(user));
       const { data } = await client.query(QUERY, {});
       assert.equal(data.viewer.externalId, user);
 
@@ -125,7 +151,7 @@ describe("the clients of docs/clients.md", { timeout: 60_000 }, () => {
 
   it("graphql-ws keeps its socket beyond the end of its first token", async (t) => {
     const ends = [];
-    const client = await load(t, blocks[2], async () => {
+    const client = await load(blocks[2], async () => {
       ends.push(Date.now() + 2_000);
       return server.token("cleo", "2s");
     });
@@ -153,7 +179,7 @@ describe("the clients of docs/clients.md", { timeout: 60_000 }, () => {
   });
 
   it("graphql-sse sends the token with everything", async (t) => {
-    const client = await load(t, blocks[5], () => server.token("fay"));
+    const client = await load(blocks[5], () => server.token("fay"));
     t.after(() => client.dispose());
     const answer = provider.answer("Fay?");
     const { value } = await client.iterate({ query: START_CHAT, variables: { message: "Fay?" } }).next();
@@ -165,7 +191,24 @@ describe("the clients of docs/clients.md", { timeout: 60_000 }, () => {
     assert.equal(last.message.content, "Yes.");
   });
 
-  it("Relay sends the token, over HTTP and over a socket, with what its compiler has made", async (t) => {
+  it("curl hears the events", async (t) => {
+    const [, command] = /```sh\n(curl .*?)```/s.exec(await readFile(page, "utf8"));
+    const env = { ...process.env, TOKEN: await server.token("lea") };
+    const curl = spawn("sh", ["-c", `exec ${command.replaceAll("https://chat.example.com", server.url)}`], { env });
+    const closed = once(curl, "close");
+    t.after(() => {
+      curl.kill();
+      return closed;
+    });
+    let output = "";
+    for await (const chunk of curl.stdout.setEncoding("utf8")) {
+      output += chunk;
+      if (output.includes("event: next")) break;
+    }
+    assert.match(output, /event: next\ndata: {"data":{"viewerEvents":{"__typename":"ViewerSnapshot"}}/);
+  });
+
+  it("Relay sends the token, over HTTP and over a socket, with what its compiler has made", async () => {
     const [, settings] = /```json\n(.*?)```/s.exec(await readFile(page, "utf8"));
     const documents = [START_CHAT, MESSAGE_STREAM].map(relayed);
     const sources = documents.map(({ module, document }) => [module, [document]]);
@@ -174,7 +217,7 @@ describe("the clients of docs/clients.md", { timeout: 60_000 }, () => {
     const artifacts = await compile(Object.fromEntries(sources), language);
     const [start, stream] = documents.map(({ name }) => artifacts.get(name));
 
-    const environment = await load(t, blocks[6], () => server.token("gus"));
+    const environment = await load(blocks[6], () => server.token("gus"));
     const answer = provider.answer("Gus?");
     answer.write("Yes.");
     answer.end();
@@ -226,8 +269,8 @@ describe("the clients of docs/clients.md", { timeout: 60_000 }, () => {
 
   const authorizationOf = async (user) => ({ authorization: `Bearer ${await server.token(user)}` });
 
-  it("Apollo Client's cache puts pages together, and leaves those of another path", async (t) => {
-    const { cache } = await loadModule(t, blocks[7]);
+  it("Apollo Client's cache puts pages together, and leaves those of another path", async () => {
+    const { cache } = await loadModule(blocks[7]);
     const link = new HttpLink({ uri: `${server.url}/graphql`, headers: await authorizationOf("hal") });
     const client = new ApolloClient({ cache, link });
     const ask = async (document, variables) => {
@@ -240,8 +283,8 @@ describe("the clients of docs/clients.md", { timeout: 60_000 }, () => {
     await leavesThePathThatWasLeft("hal", ask, edit, cached);
   });
 
-  it("Graphcache puts pages together, and leaves those of another path", async (t) => {
-    const { cache } = await loadModule(t, blocks[8]);
+  it("Graphcache puts pages together, and leaves those of another path", async () => {
+    const { cache } = await loadModule(blocks[8]);
     const client = new Client({
       url: `${server.url}/graphql`,
       fetchOptions: { headers: await authorizationOf("ivy") },
@@ -254,7 +297,6 @@ describe("the clients of docs/clients.md", { timeout: 60_000 }, () => {
   });
 
   it("graphql-codegen reads the running server", async () => {
-    await symlink(join(import.meta.dirname, "node_modules"), join(folder, "node_modules"));
     await writeFile(join(folder, "codegen.mjs"), blocks[9].replaceAll("https://chat.example.com", server.url));
     await mkdir(join(folder, "src"));
     await writeFile(join(folder, "src/chat.ts"), `import { graphql } from "./gql";\ngraphql(\`${CHATS}\`);\n`);

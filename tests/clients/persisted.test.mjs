@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -78,31 +78,40 @@ const apolloManifest = {
   ],
 };
 
-/** What graphql-codegen makes of the documents: where the manifest is. */
-async function codegen(folder) {
+/** A new folder in which modules find the packages that they find here. */
+async function newFolder() {
+  const folder = await mkdtemp(join(tmpdir(), "loquat-persisted-"));
   await symlink(join(import.meta.dirname, "node_modules"), join(folder, "node_modules"));
+  return folder;
+}
+
+/** What graphql-codegen, set up as the page says, makes of the documents: where the manifest is. */
+async function codegen(folder) {
   await cp(join(import.meta.dirname, "../../schema.graphql"), join(folder, "schema.graphql"));
   const documents = [ME, START, EVENTS].map((document) => `graphql(\`${print(document)}\`);\n`);
-  await writeFile(join(folder, "app.ts"), `import { graphql } from "./gql";\n${documents.join("")}`);
-  const client = {
-    preset: "client",
-    presetConfig: { persistedDocuments: { hashAlgorithm: "sha256" } },
-  };
-  const config = { schema: "schema.graphql", documents: ["app.ts"], generates: { "./gql/": client } };
-  await writeFile(join(folder, "codegen.json"), JSON.stringify(config));
+  await mkdir(join(folder, "src"));
+  await writeFile(join(folder, "src/app.tsx"), `import { graphql } from "./gql";\n${documents.join("")}`);
+  await writeFile(join(folder, "codegen.ts"), codegenConfig);
   const { resolve } = createRequire(import.meta.url);
   const cli = resolve("@graphql-codegen/cli/package.json").replace("package.json", "cjs/bin.js");
-  await promisify(execFile)(process.execPath, [cli, "--config", "codegen.json"], { cwd: folder });
-  return join(folder, "gql", "persisted-documents.json");
+  await promisify(execFile)(process.execPath, [cli, "--config", "codegen.ts"], { cwd: folder });
+  return join(folder, "src/gql/persisted-documents.json");
 }
 
 let blocks;
+let codegenConfig;
+let modules;
 let loaded = 0;
 
 before(async () => {
-  blocks = [...(await readFile(page, "utf8")).matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code);
+  const text = await readFile(page, "utf8");
+  blocks = [...text.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code);
   assert.equal(blocks.length, 5);
+  [, codegenConfig] = /```ts\n(.*?)```/s.exec(text);
+  modules = await newFolder();
 });
+
+after(() => rm(modules, { recursive: true }));
 
 /**
  * What a block exports, asking this server as this user, and what it asked: methods, and whether a
@@ -121,13 +130,12 @@ async function load(t, block, server, user) {
       return fetch(url, init);
     },
   };
-  const file = join(import.meta.dirname, `.persisted-${process.pid}-${name}.mjs`);
+  const file = join(modules, `${name}.mjs`);
   const code = blocks[block]
     .replaceAll("https://chat.example.com", server.url)
     // Apollo Client takes its own from here.
     .replaceAll(/(uri: ".*?")/g, "$1, fetch");
   await writeFile(file, `const { getToken, loadManifest, fetch } = globalThis.${name};\n${code}`);
-  t.after(() => rm(file));
   const { client, fetchOperation } = await import(file);
   if (client?.stop) t.after(() => client.stop());
   return { client, fetchOperation, asked };
@@ -284,7 +292,7 @@ describe("a server that runs trusted documents alone", { timeout: 2 * timeout },
   let artifact;
 
   before(async () => {
-    folder = await mkdtemp(join(tmpdir(), "loquat-manifests-"));
+    folder = await newFolder();
     const fromCodegen = await codegen(folder);
     generated = Object.entries(JSON.parse(await readFile(fromCodegen, "utf8")));
     const fromRelay = join(folder, "persisted-queries.json");
