@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -11,7 +11,6 @@ import { setTimeout as pause } from "node:timers/promises";
 import { promisify } from "node:util";
 import { ApolloClient, gql, HttpLink } from "@apollo/client";
 import { Client, fetchExchange } from "@urql/core";
-import { buildSchema, introspectionFromSchema } from "graphql";
 import relay from "relay-runtime";
 import WebSocket from "ws";
 import { startLoquat } from "../server.mjs";
@@ -40,10 +39,9 @@ describe("the clients of docs/clients.md", { timeout: 60_000 }, () => {
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), "loquat-docs-"));
     await symlink(join(import.meta.dirname, "node_modules"), join(folder, "node_modules"));
-    const schema = buildSchema(await readFile(schemaFile, "utf8"));
-    await writeFile(join(folder, "introspection.json"), JSON.stringify(introspectionFromSchema(schema)));
+    await cp(schemaFile, join(folder, "schema.graphql"));
     blocks = [...(await readFile(page, "utf8")).matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code);
-    assert.equal(blocks.length, 10);
+    assert.equal(blocks.length, 11);
     provider = await startProvider();
     server = await startLoquat({
       ...provider.settings,
@@ -284,7 +282,9 @@ describe("the clients of docs/clients.md", { timeout: 60_000 }, () => {
   });
 
   it("Graphcache puts pages together, and leaves those of another path", async () => {
-    const { cache } = await loadModule(blocks[8]);
+    await writeFile(join(folder, "introspect.mjs"), blocks[8]);
+    await promisify(execFile)(process.execPath, ["introspect.mjs"], { cwd: folder });
+    const { cache } = await loadModule(blocks[9]);
     const client = new Client({
       url: `${server.url}/graphql`,
       fetchOptions: { headers: await authorizationOf("ivy") },
@@ -297,7 +297,7 @@ describe("the clients of docs/clients.md", { timeout: 60_000 }, () => {
   });
 
   it("graphql-codegen reads the running server", async () => {
-    await writeFile(join(folder, "codegen.mjs"), blocks[9].replaceAll("https://chat.example.com", server.url));
+    await writeFile(join(folder, "codegen.mjs"), blocks[10].replaceAll("https://chat.example.com", server.url));
     await mkdir(join(folder, "src"));
     await writeFile(join(folder, "src/chat.ts"), `import { graphql } from "./gql";\ngraphql(\`${CHATS}\`);\n`);
     const env = { ...process.env, TOKEN: await server.token("joe") };
