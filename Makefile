@@ -1,4 +1,4 @@
-# Needs Rust, Node 20.19 or newer and Python 3; fetches everything else. `make deps` installs what the tests need beyond that.
+# Needs Rust, Node 20.19 or newer and Python 3 (3.11 for the tests); fetches everything else. `make deps` installs what the tests need beyond that.
 
 SHELL := /bin/bash
 ARGS ?=
@@ -67,7 +67,7 @@ test-issuers: page postgres tests/issuers/node_modules .deps/issuers/requirement
 
 test-schemathesis: postgres .deps/schemathesis/requirements.txt
 	cargo build
-	node --test tests/schemathesis/
+	node --test tests/schemathesis/schemathesis.test.mjs
 
 test-browser: page postgres tests/browser/node_modules
 	cargo build

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what `make test` needs beyond Rust, Node and Python 3: Debian packages where this runs as root, the rest without.
+# Installs what `make test` needs beyond Rust, Node and Python 3.11: Debian packages where this runs as root, the rest without.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
