@@ -202,6 +202,8 @@ function open(subscriptions, rest, close, options) {
     ),
     ...options,
   });
+  // Those that are left would be asked for again for ever.
+  const subscribed = new Set();
   return {
     client,
     cache: client.cache,
@@ -219,9 +221,11 @@ function open(subscriptions, rest, close, options) {
         error,
         complete,
       });
+      subscribed.add(subscription);
       return () => subscription.unsubscribe();
     },
     close() {
+      for (const subscription of subscribed) subscription.unsubscribe();
       client.stop();
       close();
     },
