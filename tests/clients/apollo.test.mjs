@@ -7,7 +7,7 @@ import { OperationTypeNode } from "graphql";
 import { createClient } from "graphql-ws";
 import WebSocket from "ws";
 import { CONVERSATION_EVENTS } from "./documents.mjs";
-import { CHANGES, CHATS, HISTORY, hoped, ROWS, SEND_SHOWN, testHistory } from "./history.mjs";
+import { CHANGES, CHATS, HISTORY, hoped, hopedTitle, RENAME, ROWS, SEND_SHOWN, testHistory } from "./history.mjs";
 import { followsThroughACut, followsVersions, Texts, VIEWER_EVENTS } from "./live.mjs";
 import { assertWhole, describeClient, follow, startChat, waiting } from "./suite.mjs";
 
@@ -87,7 +87,7 @@ function openWindow(device) {
       return hasPreviousPage;
     },
     list: () => open(CHATS, { first: ROWS }),
-    listed: () => conversations().edges.map(({ node }) => node.id),
+    listed: () => conversations().edges.map(({ node }) => node),
     async further() {
       const { hasNextPage, endCursor } = conversations().pageInfo;
       if (hasNextPage) await views.get(CHATS).fetchMore({ variables: { after: endCursor } });
@@ -107,6 +107,14 @@ function openWindow(device) {
             },
           });
         },
+      });
+      return data;
+    },
+    async rename(conversationId, title) {
+      const { data } = await client.mutate({
+        mutation: gql(RENAME),
+        variables: { input: { conversationId, title } },
+        optimisticResponse: hopedTitle(conversationId, title),
       });
       return data;
     },

@@ -21,7 +21,7 @@ export const CHATS = `
     viewer {
       id
       conversations(first: $first, after: $after) {
-        edges { cursor node { id } }
+        edges { cursor node { id title } }
         pageInfo { hasPreviousPage hasNextPage startCursor endCursor }
       }
     }
@@ -34,6 +34,12 @@ export const SEND_SHOWN = `
       userMessageEdge { cursor node { ${MESSAGE} } }
       replyEdge { cursor node { ${MESSAGE} } }
     }
+  }
+`;
+
+export const RENAME = `
+  mutation Rename($input: UpdateConversationInput!) {
+    updateConversation(input: $input) { conversation { id title } }
   }
 `;
 
@@ -77,6 +83,16 @@ export function hoped(content) {
   };
 }
 
+/** What a new title is taken to come to. */
+export function hopedTitle(id, title) {
+  return {
+    updateConversation: {
+      __typename: "UpdateConversationPayload",
+      conversation: { __typename: "Conversation", id, title },
+    },
+  };
+}
+
 /**
  * A device whose window shows what its cache holds.
  *
@@ -85,9 +101,10 @@ export function hoped(content) {
  * @property {() => object[]} shown its messages, as they are shown now
  * @property {() => Promise<boolean>} earlier shows a page more; false: there was none
  * @property {() => Promise<void>} list the first conversations
- * @property {() => string[]} listed their ids
+ * @property {() => object[]} listed their ids and titles
  * @property {() => Promise<boolean>} further shows a page more; false: there was none
  * @property {(id: string, content: string) => Promise<object>} send shows it at once
+ * @property {(id: string, title: string) => Promise<object>} rename shows it at once
  * @property {(how: "edit" | "regenerate" | "select", input: object) => Promise<object>} change the active path
  */
 
@@ -148,7 +165,10 @@ export function testHistory({ arrive, prepare, stored }, openWindow) {
 
     await window.list();
     for (const rows of [2, 4, 5]) {
-      assert.deepEqual(window.listed(), chats.slice(0, rows));
+      assert.deepEqual(
+        window.listed().map(({ id }) => id),
+        chats.slice(0, rows),
+      );
       assert.equal(await window.further(), rows < 5);
     }
   });
@@ -184,6 +204,29 @@ export function testHistory({ arrive, prepare, stored }, openWindow) {
     await failed;
     await until(() => same(ids(window.shown()), after));
     await finish(other, replyEdge.node, answer, "fourth");
+  });
+
+  it("shows a new title before it is stored, and the old one again where it was refused", { timeout }, async (t) => {
+    const { open, hold } = await arrive(t);
+    const { conversation } = (await open().mutate(START_EMPTY, {})).startChat;
+    const window = open(undefined, openWindow);
+    await window.list();
+    const title = () => window.listed()[0].title;
+
+    const release = hold();
+    const renamed = window.rename(conversation.id, "  Renamed ");
+    await until(() => title() === "  Renamed ");
+    release();
+    const stored = (await renamed).updateConversation.conversation.title;
+    await until(() => title() === stored);
+
+    const tooLong = "x".repeat(256);
+    const releaseNext = hold();
+    const failed = assert.rejects(window.rename(conversation.id, tooLong));
+    await until(() => title() === tooLong);
+    releaseNext();
+    await failed;
+    await until(() => title() === stored);
   });
 
   it("shows no stale message after an edit, another reply, and the choice of a version", { timeout }, async (t) => {

@@ -20,7 +20,13 @@ const columns = new Map([
   ["token ends", ["goes on with a fresh token when one ends in mid-reply"]],
   ["edits, versions", ["edits, has a reply written anew, and goes back"]],
   ["pages", ["shows each message and each conversation once, page by page"]],
-  ["optimistic", ["shows a message before it is stored, then once, and no longer where it was refused"]],
+  [
+    "optimistic",
+    [
+      "shows a message before it is stored, then once, and no longer where it was refused",
+      "shows a new title before it is stored, and the old one again where it was refused",
+    ],
+  ],
   [
     "nothing stale",
     [

@@ -11,7 +11,7 @@ import { createClient } from "graphql-ws";
 import { onEnd, pipe, subscribe as listen } from "wonka";
 import WebSocket from "ws";
 import { CONVERSATION, CONVERSATION_EVENTS } from "./documents.mjs";
-import { CHANGES, CHATS, HISTORY, hoped, ROWS, SEND_SHOWN, testHistory } from "./history.mjs";
+import { CHANGES, CHATS, HISTORY, hoped, hopedTitle, RENAME, ROWS, SEND_SHOWN, testHistory } from "./history.mjs";
 import { followsThroughACut, followsVersions, LIVE, Texts, VIEWER_EVENTS } from "./live.mjs";
 import { describeClient, startChat, waiting } from "./suite.mjs";
 
@@ -99,7 +99,8 @@ function openWindow(way, open) {
       Viewer: { conversations: relayPagination() },
     },
     optimistic: {
-      sendMessage: (variables) => hoped(variables.input.content).sendMessage,
+      sendMessage: ({ input }) => hoped(input.content).sendMessage,
+      updateConversation: ({ input }) => hopedTitle(input.conversationId, input.title).updateConversation,
     },
     updates: {
       Mutation: {
@@ -134,13 +135,14 @@ function openWindow(way, open) {
       return hasPreviousPage;
     },
     list: () => device.query(CHATS, { first: ROWS }),
-    listed: () => conversations().edges.map(({ node }) => node.id),
+    listed: () => conversations().edges.map(({ node }) => node),
     async further() {
       const { hasNextPage, endCursor } = conversations().pageInfo;
       if (hasNextPage) await device.query(CHATS, { first: ROWS, after: endCursor });
       return hasNextPage;
     },
     send: (conversationId, content) => device.mutate(SEND_SHOWN, { input: { conversationId, content } }),
+    rename: (conversationId, title) => device.mutate(RENAME, { input: { conversationId, title } }),
     change: (how, input) => device.mutate(CHANGES[how], { input }),
   };
 }

@@ -1,6 +1,6 @@
 /** A chat window over a Relay store, its lists by `@connection`, as `usePaginationFragment` keeps them. */
 import relay from "relay-runtime";
-import { changesWith, hoped, ROWS } from "../history.mjs";
+import { changesWith, hoped, RENAME, ROWS } from "../history.mjs";
 import { compile, relayed } from "./artifacts.mjs";
 import { commit, openRelay } from "./device.mjs";
 
@@ -21,7 +21,7 @@ const FRAGMENTS = [
    @argumentDefinitions(count: { type: "Int", defaultValue: ${ROWS} }, cursor: { type: "String" })
    @refetchable(queryName: "WindowFurtherQuery") {
      conversations(first: $count, after: $cursor) @connection(key: "Window_conversations") {
-       edges { node { id } }
+       edges { node { id title } }
        pageInfo { hasNextPage endCursor }
      }
    }`,
@@ -43,8 +43,11 @@ const changes = Object.entries(changesWith("conversation { id ...Window_conversa
   ...relayed(document),
 }));
 
+const rename = relayed(RENAME);
+
 const artifacts = await compile({
   Window: [...FRAGMENTS, ...OPERATIONS],
+  [rename.module]: [rename.document],
   ...Object.fromEntries(changes.map(({ module, document }) => [module, [document]])),
 });
 
@@ -85,7 +88,7 @@ export function openWindow(way) {
         viewerId = viewer.id;
         return viewer;
       }),
-    listed: () => conversations().edges.map(({ node }) => node.id),
+    listed: () => conversations().edges.map(({ node }) => node),
     async further() {
       const { hasNextPage, endCursor } = conversations().pageInfo;
       if (hasNextPage) await query("WindowFurtherQuery", { id: viewerId, count: ROWS, cursor: endCursor });
@@ -99,6 +102,12 @@ export function openWindow(way) {
         optimisticResponse: hoped(content),
       });
     },
+    rename: (conversationId, title) =>
+      commit(environment, {
+        mutation: artifacts.get(rename.name),
+        variables: { input: { conversationId, title } },
+        optimisticResponse: { updateConversation: { conversation: { id: conversationId, title } } },
+      }),
     change(how, input) {
       const { name } = changes.find((change) => change.how === how);
       return commit(environment, { mutation: artifacts.get(name), variables: { input } });
