@@ -159,17 +159,6 @@ impl SystemTx {
         Ok(())
     }
 
-    /// The runs that a process holds.
-    pub async fn held_runs(&mut self, process_id: ProcessId) -> Result<Vec<RunKey>, DbError> {
-        let rows: Vec<(Uuid, Uuid)> =
-            sqlx::query_as("select user_id, message_id from chat.replies where process_id = $1")
-                .bind(process_id.uuid())
-                .fetch_all(&mut *self.tx)
-                .await
-                .map_err(during("find the runs of a process"))?;
-        Ok(rows.into_iter().map(RunKey::from).collect())
-    }
-
     /// Gives up runs of a process whose rows this transaction has locked, for any process to go on
     /// with: whoever held them can write nothing more.
     pub async fn release_runs(

@@ -60,7 +60,6 @@ impl Engine {
         let mut again: Option<Instant> = None;
         let mut may_insist = true;
         let mut failing = false;
-        let mut unsure_until: Option<Instant> = None;
         loop {
             tokio::select! {
                 biased;
@@ -71,8 +70,7 @@ impl Engine {
             }
             again = None;
             let due = cleaned.is_none_or(|at| at.elapsed() >= CLEAN_UP);
-            let is_unsure = unsure_until.is_some_and(|until| Instant::now() < until);
-            match self.look(due, is_unsure).await {
+            match self.look(due).await {
                 Ok(look) => {
                     if due {
                         cleaned = Some(Instant::now());
@@ -86,43 +84,24 @@ impl Engine {
                         }
                     };
                 }
-                Err(error) => {
-                    // What it had begun may be done all the same, in a while.
-                    unsure_until = Some(Instant::now() + self.timing.lease);
-                    if !failing {
-                        failing = true;
-                        tracing::warn!(
-                            error = &error as &dyn std::error::Error,
-                            "replies that wait could not be looked for"
-                        );
-                    }
+                Err(error) if !failing => {
+                    failing = true;
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "replies that wait could not be looked for"
+                    );
                 }
+                Err(_) => {}
             }
         }
     }
 
-    async fn look(self: &Arc<Self>, clean_up: bool, is_unsure: bool) -> Result<Look, DbError> {
-        if is_unsure {
-            self.in_time(self.let_go_of_unknown()).await?;
-        }
+    async fn look(self: &Arc<Self>, clean_up: bool) -> Result<Look, DbError> {
         let look = self.in_time(self.claim()).await?;
         if clean_up {
             self.in_time(self.clean_up()).await?;
         }
         Ok(look)
-    }
-
-    /// Lets go, at no loss, of runs that this process holds and does not know of: it has not learnt that
-    /// it had claimed them. Whoever ends one of them just now is fenced off, and it is ended anew.
-    async fn let_go_of_unknown(&self) -> Result<(), DbError> {
-        let mut tx = self.database.system_tx(SystemReason::Recovery).await?;
-        let mut unknown = tx.held_runs(self.process_id).await?;
-        // In this order: a run is known before its row can be seen.
-        unknown.retain(|key| self.registry.find(key).is_none());
-        if !unknown.is_empty() {
-            tx.release_runs(self.process_id, &unknown).await?;
-        }
-        tx.commit().await
     }
 
     async fn claim(self: &Arc<Self>) -> Result<Look, DbError> {

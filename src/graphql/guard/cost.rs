@@ -1,7 +1,8 @@
 //! How many fields an answer may hold.
 //!
 //! A page counts as many times as it has entries: what `first` or `last` asks for, or the default
-//! page. The versions of a message count as the fifty that there may be, other lists as ten. Introspection is left out: its answer is as large as the schema.
+//! page. The versions of a message count as the fifty that there may be, other lists as ten. Fields of
+//! introspection are short and cost an eighth; its lists count as what the schema has on average.
 
 use std::collections::HashMap;
 
@@ -20,6 +21,9 @@ const LARGEST_PAGE: u64 = 100;
 
 /// The most alternatives that a message tells of.
 const MOST_VERSIONS: u64 = 50;
+
+/// How many fields of introspection cost as much as one of data.
+const INTROSPECTION_DISCOUNT: u64 = 8;
 
 /// What a list without pages is taken to hold.
 const UNPAGED_LIST: u64 = 10;
@@ -90,8 +94,15 @@ impl<'a> Pricing<'a> {
     }
 
     fn field(&mut self, field: &'a Field, parent: Option<&'a str>) -> u64 {
-        if field.name.node.starts_with("__") {
-            return 1;
+        let meta = match field.name.node.as_str() {
+            "__schema" => Some("__Schema"),
+            "__type" => Some("__Type"),
+            name if name.starts_with("__") => return 1,
+            _ => None,
+        };
+        if let Some(meta) = meta {
+            let below = self.set(&field.selection_set, Some(meta));
+            return 1 + below / INTROSPECTION_DISCOUNT;
         }
         let types = self.types;
         // A field that does not exist is for validation to report.
@@ -116,6 +127,9 @@ impl<'a> Pricing<'a> {
         }
         if !known.is_list {
             return 1;
+        }
+        if parent.is_some_and(|parent| parent.starts_with("__")) {
+            return self.types.listed(&field.name.node);
         }
         if known.is_by_ids {
             return match self.argument(field, "ids") {

@@ -20,7 +20,33 @@ pub(super) struct Types {
     mutation: Option<Name>,
     subscription: Option<Name>,
     named: HashMap<Name, Kind>,
+    listed: Listed,
 }
+
+/// What introspection lists, and so how large its answers are.
+#[derive(Debug, Default)]
+struct Listed {
+    types: u64,
+    fields: u64,
+    arguments: u64,
+    input_fields: u64,
+    enum_values: u64,
+}
+
+/// The types of introspection, which a schema's own text leaves out.
+const INTROSPECTION: &str = "
+type __Schema { description: String types: [__Type!]! queryType: __Type! mutationType: __Type
+  subscriptionType: __Type directives: [__Directive!]! }
+type __Type { kind: __TypeKind! name: String description: String specifiedByURL: String isOneOf: Boolean
+  fields: [__Field!] interfaces: [__Type!] possibleTypes: [__Type!] enumValues: [__EnumValue!]
+  inputFields: [__InputValue!] ofType: __Type }
+type __Field { name: String! description: String args: [__InputValue!]! type: __Type!
+  isDeprecated: Boolean! deprecationReason: String }
+type __InputValue { name: String! description: String type: __Type! defaultValue: String
+  isDeprecated: Boolean! deprecationReason: String }
+type __EnumValue { name: String! description: String isDeprecated: Boolean! deprecationReason: String }
+type __Directive { name: String! description: String locations: [__DirectiveLocation!]!
+  args: [__InputValue!]! isRepeatable: Boolean! }";
 
 #[derive(Debug)]
 pub(super) enum Kind {
@@ -64,10 +90,18 @@ impl Types {
         for scalar in ["Int", "Float", "String", "Boolean", "ID"] {
             types.named.insert(Name::new(scalar), Kind::Scalar);
         }
+        let introspection = parse_schema(INTROSPECTION).expect("types");
+        for definition in introspection.definitions {
+            if let TypeSystemDefinition::Type(definition) = definition {
+                let name = definition.node.name.node.clone();
+                types.named.insert(name, kind(definition.node.kind, false));
+            }
+        }
         for definition in document.definitions {
             match definition {
                 TypeSystemDefinition::Schema(schema) => types.set_roots(schema.node),
                 TypeSystemDefinition::Type(definition) => {
+                    types.listed.count(&definition.node.kind);
                     let one_of = definition
                         .node
                         .directives
@@ -90,6 +124,26 @@ impl Types {
         }
     }
 
+    /// How many entries a list of introspection has: those of one type on average, rounded up.
+    pub fn listed(&self, list: &str) -> u64 {
+        let Listed {
+            types,
+            fields,
+            arguments,
+            input_fields,
+            enum_values,
+        } = self.listed;
+        match list {
+            "types" => types,
+            "fields" => fields.div_ceil(types.max(1)),
+            "args" => arguments.div_ceil(fields.max(1)),
+            "inputFields" => input_fields.div_ceil(types.max(1)),
+            "enumValues" => enum_values.div_ceil(types.max(1)),
+            // Of few types, and few of each.
+            _ => 1,
+        }
+    }
+
     pub fn get(&self, name: &str) -> Option<&Kind> {
         self.named.get(name)
     }
@@ -106,6 +160,28 @@ impl Types {
         self.query = name(schema.query);
         self.mutation = name(schema.mutation);
         self.subscription = name(schema.subscription);
+    }
+}
+
+impl Listed {
+    fn count(&mut self, kind: &TypeKind) {
+        self.types += 1;
+        let fields = match kind {
+            TypeKind::Object(object) => &object.fields,
+            TypeKind::Interface(interface) => &interface.fields,
+            TypeKind::InputObject(input) => {
+                self.input_fields += input.fields.len() as u64;
+                return;
+            }
+            TypeKind::Enum(definition) => {
+                self.enum_values += definition.values.len() as u64;
+                return;
+            }
+            TypeKind::Scalar | TypeKind::Union(_) => return,
+        };
+        self.fields += fields.len() as u64;
+        let arguments = fields.iter().map(|field| field.node.arguments.len() as u64);
+        self.arguments += arguments.sum::<u64>();
     }
 }
 

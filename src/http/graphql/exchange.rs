@@ -64,7 +64,10 @@ async fn run<B: Backend>(
         )?)
     } else {
         let limits = &endpoint.options.limits;
-        let asked = body::read(&parts.headers, body, limits, session.is_some()).await?;
+        let asked = tokio::select! {
+            asked = body::read(&parts.headers, body, limits, session.is_some()) => asked?,
+            () = endpoint.lifecycle.hard_stop().cancelled() => return Err(Failure::draining()),
+        };
         // That took as long as the client liked.
         if let Some(reason) = session
             .as_ref()

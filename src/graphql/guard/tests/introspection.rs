@@ -122,3 +122,28 @@ fn the_defaults_are_never_hit_by_what_tools_ask_beside_it() {
             .expect(query);
     }
 }
+
+#[test]
+fn whoever_asks_for_the_schema_many_times_over_pays_for_it() {
+    let guard = Guard::new(Limits::default(), &crate::graphql::sdl());
+    let check = |document: &str| {
+        let document = guard.read(document).expect("readable");
+        guard.check(document, None, &Variables::default())
+    };
+    let usual = check(&introspection_query(Options {
+        descriptions: true,
+        specified_by_url: true,
+        directive_is_repeatable: true,
+        schema_description: true,
+        input_value_deprecation: true,
+        one_of: true,
+        type_depth: 9,
+    }));
+    let cost = usual.expect("affordable").cost;
+    assert!((1_000..5_000).contains(&cost), "{cost}");
+
+    let fields = "fields { name description type { name ofType { fields { name description } } } }";
+    let often: String = (0..128).map(|n| format!("a{n}: {fields} ")).collect();
+    let error = check(&format!("{{ __schema {{ types {{ {often} }} }} }}"));
+    super::refused_by(&error.map(drop).expect_err("too much"), "cost");
+}

@@ -3,7 +3,12 @@
 //! Invariant: what is in here has been held against the limits and the schema, and each name leads
 //! to one text.
 
-use std::{collections::HashMap, fmt, io, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
@@ -51,14 +56,15 @@ impl TrustedDocuments {
     pub async fn load(paths: &[PathBuf], vetting: &Vetting) -> Result<Self, ManifestError> {
         let mut trusted = Self::default();
         for path in paths {
-            let text =
-                std::fs::read_to_string(path).map_err(|source| ManifestError::Unreadable {
-                    path: path.clone(),
-                    source,
-                })?;
-            let entries = entries(&text).map_err(|problem| ManifestError::Malformed {
+            let text = read(path).map_err(|source| ManifestError::Unreadable {
                 path: path.clone(),
-                problem,
+                source,
+            })?;
+            let entries = entries(text.trim_start_matches('\u{feff}')).map_err(|problem| {
+                ManifestError::Malformed {
+                    path: path.clone(),
+                    problem,
+                }
             })?;
             if entries.is_empty() {
                 return Err(ManifestError::Empty { path: path.clone() });
@@ -114,7 +120,9 @@ impl TrustedDocuments {
 
     /// Whether one of them has exactly this text.
     pub(super) fn holds(&self, text: &str) -> bool {
-        self.by_name.contains_key(&hex::encode(digest_of(text)))
+        let named = self.by_name.get(&hex::encode(digest_of(text)));
+        // An id may look like the hash of another text.
+        named.is_some_and(|known| **known == *text)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -129,6 +137,14 @@ impl TrustedDocuments {
 
 /// What Apollo's manifest calls itself.
 const APOLLO: &str = "apollo-persisted-query-manifest";
+
+fn read(path: &Path) -> io::Result<String> {
+    // A pipe that nobody writes to would never be read to its end.
+    match fs::metadata(path)?.is_file() {
+        true => fs::read_to_string(path),
+        false => Err(io::Error::other("it is no file")),
+    }
+}
 
 /// The ids and documents of a manifest, in its order.
 fn entries(text: &str) -> Result<Vec<(String, String)>, String> {
