@@ -4,12 +4,11 @@ import { RetryLink } from "@apollo/client/link/retry";
 import { GraphQLWsLink } from "@apollo/client/link/subscriptions";
 import { relayStylePagination } from "@apollo/client/utilities";
 import { OperationTypeNode } from "graphql";
-import { createClient } from "graphql-ws";
-import WebSocket from "ws";
 import { CONVERSATION_EVENTS } from "./documents.mjs";
 import { CHANGES, CHATS, HISTORY, hoped, hopedTitle, RENAME, ROWS, SEND_SHOWN, testHistory } from "./history.mjs";
-import { followsThroughACut, followsVersions, Texts, VIEWER_EVENTS } from "./live.mjs";
-import { assertWhole, describeClient, follow, startChat, waiting } from "./suite.mjs";
+import { Texts, testFollowing, VIEWER_EVENTS } from "./live.mjs";
+import { openSocketClient } from "./socket.mjs";
+import { assertWhole, describeClient, follow, startChat } from "./suite.mjs";
 
 const paged = () => ({ cache: new InMemoryCache({ typePolicies }) });
 
@@ -33,30 +32,13 @@ describeClient("Apollo Client over WebSockets", openSocket, (tools) => {
     for (const feed of [early, late]) assertWhole(feed, await feed.finished(), reply, answer);
   });
 
-  const openFollowing = (way) => openCached(openSocket(way));
-
-  it("holds in its cache what the server holds, after a cut in mid-reply", async (t) => {
-    await followsThroughACut(t, { arrive, prepare }, openFollowing);
-  });
-
-  it("holds in its cache what the server holds, after another device has chosen other versions", async (t) => {
-    await followsVersions(t, { arrive, prepare }, openFollowing);
-  });
+  testFollowing(tools, (way) => openCached(openSocket(way)));
 });
 
 describeClient("Apollo Client over multipart answers", openParts, (tools) => {
-  const { arrive, prepare } = tools;
   testHistory(tools, (way) => openWindow(openParts(way, paged())));
 
-  const openFollowing = (way) => openCached(openParts(way));
-
-  it("holds in its cache what the server holds, after a cut in mid-reply", async (t) => {
-    await followsThroughACut(t, { arrive, prepare }, openFollowing);
-  });
-
-  it("holds in its cache what the server holds, after another device has chosen other versions", async (t) => {
-    await followsVersions(t, { arrive, prepare }, openFollowing);
-  });
+  testFollowing(tools, (way) => openCached(openParts(way)));
 });
 
 /** A device with a chat window, its lists merged by `relayStylePagination`. */
@@ -189,13 +171,8 @@ function openParts({ url, streamUrl, fetch, retryMs }, options) {
 }
 
 function openSocket(way, options) {
-  const { url, socketUrl, credential, fetch } = way;
-  const socket = createClient({
-    url: socketUrl,
-    webSocketImpl: WebSocket,
-    connectionParams: credential,
-    ...waiting(way),
-  });
+  const { url, fetch } = way;
+  const socket = openSocketClient(way);
   const http = new HttpLink({ uri: url, fetch });
   return open(new GraphQLWsLink(socket), http, () => socket.dispose(), options);
 }

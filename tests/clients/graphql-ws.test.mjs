@@ -1,10 +1,9 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
-import { createClient } from "graphql-ws";
-import WebSocket from "ws";
 import { MESSAGE_STREAM } from "./documents.mjs";
 import { Feed } from "./feed.mjs";
-import { assertWhole, describeClient, follow, startChat, waiting } from "./suite.mjs";
+import { openSocketClient } from "./socket.mjs";
+import { assertWhole, describeClient, follow, startChat } from "./suite.mjs";
 
 describeClient("graphql-ws", open, ({ arrive, prepare, stored }) => {
   it("has the exact text when it takes one event at a time while 2,000 tokens arrive", async (t) => {
@@ -44,14 +43,7 @@ describeClient("graphql-ws", open, ({ arrive, prepare, stored }) => {
 });
 
 function open(way, options) {
-  const { socketUrl, credential } = way;
-  const client = createClient({
-    url: socketUrl,
-    webSocketImpl: WebSocket,
-    connectionParams: credential,
-    ...waiting(way),
-    ...options,
-  });
+  const client = openSocketClient(way, options);
   const execute = async (query, variables) => {
     const { value } = await client.iterate({ query, variables }).next();
     if (value.errors) throw new Error(JSON.stringify(value.errors));

@@ -1,5 +1,6 @@
 /** Two devices of one user: one does things, the other follows them with a normalised cache. */
 import assert from "node:assert/strict";
+import { it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { EDIT_MESSAGE, REGENERATE_REPLY, SELECT_VERSION, START_CHAT } from "./documents.mjs";
 import { follow, startChat } from "./suite.mjs";
@@ -119,7 +120,17 @@ export class Texts {
  * @param openCached a device whose `cached(document, variables)` answers from its cache alone, which
  *   `follow(id)` keeps up to date
  */
-export async function followsThroughACut(t, { arrive, prepare }, openCached) {
+export function testFollowing(tools, openCached) {
+  it("holds in its cache what the server holds, after a cut in mid-reply", async (t) => {
+    await followsThroughACut(t, tools, openCached);
+  });
+
+  it("holds in its cache what the server holds, after another device has chosen other versions", async (t) => {
+    await followsVersions(t, tools, openCached);
+  });
+}
+
+async function followsThroughACut(t, { arrive, prepare }, openCached) {
   const { proxy, open } = await arrive(t);
   const other = open();
   const first = prepare();
@@ -168,7 +179,7 @@ export async function followsThroughACut(t, { arrive, prepare }, openCached) {
 }
 
 /** @param openCached as above */
-export async function followsVersions(t, { arrive, prepare }, openCached) {
+async function followsVersions(t, { arrive, prepare }, openCached) {
   const { open } = await arrive(t);
   const other = open();
   const first = prepare();

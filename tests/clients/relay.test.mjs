@@ -1,8 +1,7 @@
-import { it } from "node:test";
 import relay from "relay-runtime";
 import { CONVERSATION_EVENTS } from "./documents.mjs";
 import { testHistory } from "./history.mjs";
-import { followsThroughACut, followsVersions, LIVE, Texts, VIEWER_EVENTS } from "./live.mjs";
+import { LIVE, Texts, testFollowing, VIEWER_EVENTS } from "./live.mjs";
 import { artifactOf, openRelay } from "./relay/device.mjs";
 import { openWindow } from "./relay/window.mjs";
 import { describeClient } from "./suite.mjs";
@@ -10,18 +9,8 @@ import { describeClient } from "./suite.mjs";
 const { createOperationDescriptor } = relay;
 
 describeClient("Relay over WebSockets", openRelay, (tools) => {
-  const { arrive, prepare } = tools;
   testHistory(tools, openWindow);
-
-  const openFollowing = (way) => openFollower(openRelay(way));
-
-  it("holds in its cache what the server holds, after a cut in mid-reply", async (t) => {
-    await followsThroughACut(t, { arrive, prepare }, openFollowing);
-  });
-
-  it("holds in its cache what the server holds, after another device has chosen other versions", async (t) => {
-    await followsVersions(t, { arrive, prepare }, openFollowing);
-  });
+  testFollowing(tools, (way) => openFollower(openRelay(way)));
 });
 
 /** A device that keeps its store up to date by what it is told. */

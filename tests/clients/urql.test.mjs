@@ -7,13 +7,12 @@ import { cacheExchange as cacheOf } from "@urql/exchange-graphcache";
 import { relayPagination } from "@urql/exchange-graphcache/extras";
 import { retryExchange } from "@urql/exchange-retry";
 import { buildSchema, introspectionFromSchema, isObjectType } from "graphql";
-import { createClient } from "graphql-ws";
 import { onEnd, pipe, subscribe as listen } from "wonka";
-import WebSocket from "ws";
 import { CONVERSATION, CONVERSATION_EVENTS } from "./documents.mjs";
 import { CHANGES, CHATS, HISTORY, hoped, hopedTitle, RENAME, ROWS, SEND_SHOWN, testHistory } from "./history.mjs";
-import { followsThroughACut, followsVersions, LIVE, Texts, VIEWER_EVENTS } from "./live.mjs";
-import { describeClient, startChat, waiting } from "./suite.mjs";
+import { LIVE, Texts, testFollowing, VIEWER_EVENTS } from "./live.mjs";
+import { openSocketClient } from "./socket.mjs";
+import { describeClient, startChat } from "./suite.mjs";
 
 const schemaFile = join(import.meta.dirname, "../../schema.graphql");
 
@@ -42,30 +41,13 @@ describeClient("urql over WebSockets", openSocket, (tools) => {
     });
   }
 
-  const openFollowing = (way) => openCached(way, openSocket);
-
-  it("holds in its cache what the server holds, after a cut in mid-reply", async (t) => {
-    await followsThroughACut(t, { arrive, prepare }, openFollowing);
-  });
-
-  it("holds in its cache what the server holds, after another device has chosen other versions", async (t) => {
-    await followsVersions(t, { arrive, prepare }, openFollowing);
-  });
+  testFollowing(tools, (way) => openCached(way, openSocket));
 });
 
 describeClient("urql over server-sent events", openEvents, (tools) => {
-  const { arrive, prepare } = tools;
   testHistory(tools, (way) => openWindow(way, openEvents));
 
-  const openFollowing = (way) => openCached(way, openEvents);
-
-  it("holds in its cache what the server holds, after a cut in mid-reply", async (t) => {
-    await followsThroughACut(t, { arrive, prepare }, openFollowing);
-  });
-
-  it("holds in its cache what the server holds, after another device has chosen other versions", async (t) => {
-    await followsVersions(t, { arrive, prepare }, openFollowing);
-  });
+  testFollowing(tools, (way) => openCached(way, openEvents));
 });
 
 const schema = buildSchema(readFileSync(schemaFile, "utf8"));
@@ -221,13 +203,8 @@ function isSubscription({ headers }) {
 }
 
 function openSocket(way, options, cache = cacheExchange) {
-  const { url, socketUrl, credential, fetch } = way;
-  const socket = createClient({
-    url: socketUrl,
-    webSocketImpl: WebSocket,
-    connectionParams: credential,
-    ...waiting(way),
-  });
+  const { url, fetch } = way;
+  const socket = openSocketClient(way);
   const client = new Client({
     url,
     fetch,

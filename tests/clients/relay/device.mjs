@@ -1,10 +1,8 @@
 /** A Relay environment of a user's, and their chat through it. React is not needed. */
-import { createClient } from "graphql-ws";
 import relay from "relay-runtime";
-import WebSocket from "ws";
 import * as documents from "../documents.mjs";
 import * as live from "../live.mjs";
-import { waiting } from "../suite.mjs";
+import { openSocketClient } from "../socket.mjs";
 import { compile, relayed } from "./artifacts.mjs";
 
 const { commitMutation, createOperationDescriptor, Environment, fetchQuery, Network, Observable } = relay;
@@ -21,13 +19,8 @@ export function artifactOf(document) {
 }
 
 export function openRelay(way) {
-  const { url, socketUrl, credential, fetch } = way;
-  const socket = createClient({
-    url: socketUrl,
-    webSocketImpl: WebSocket,
-    connectionParams: credential,
-    ...waiting(way),
-  });
+  const { url, fetch } = way;
+  const socket = openSocketClient(way);
   const ask = async ({ text: query }, variables) => {
     const response = await fetch(url, {
       method: "POST",
