@@ -26,8 +26,7 @@ use crate::{
     http::{
         self, Health,
         graphql::{
-            ChatBackend, Endpoint, ManifestError, Options, Persisted, Timing as ConnectionTiming,
-            TrustedDocuments,
+            ChatBackend, Endpoint, Options, Persisted, Timing as ConnectionTiming, TrustedDocuments,
         },
         server::Server,
     },
@@ -71,9 +70,7 @@ impl App {
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let (listener, address) = listen(&settings).await?;
         let guard = guard(&settings);
-        let trusted = trusted_documents(&settings, &guard)
-            .await
-            .map_err(|error| StartError::documents(&settings, error))?;
+        let trusted = trusted_documents(&settings, &guard).await?;
         let lifecycle = Lifecycle::new();
         let host = DatabaseHost::start(&settings).await?;
         match Services::start(&settings, &host, guard, trusted, &lifecycle).await {
@@ -216,20 +213,20 @@ fn guard(settings: &Settings) -> Guard {
 async fn trusted_documents(
     settings: &Settings,
     guard: &Guard,
-) -> Result<TrustedDocuments, ManifestError> {
+) -> Result<TrustedDocuments, StartError> {
     let manifests = &settings.documents.trusted;
     if manifests.is_empty() {
         return Ok(TrustedDocuments::default());
     }
-    TrustedDocuments::load(manifests, &Vetting::new(guard.clone())).await
+    TrustedDocuments::load(manifests, &Vetting::new(guard.clone()))
+        .await
+        .map_err(|error| StartError::documents(settings, error))
 }
 
 /// How many documents the settings trust, or why the server would not start with them.
 pub async fn examine_documents(settings: &Settings) -> Result<usize, StartError> {
-    match trusted_documents(settings, &guard(settings)).await {
-        Ok(trusted) => Ok(trusted.len()),
-        Err(error) => Err(StartError::documents(settings, error)),
-    }
+    let trusted = trusted_documents(settings, &guard(settings)).await?;
+    Ok(trusted.len())
 }
 
 /// The fast path to other processes, if there is one. That it does not work yet stops nothing.

@@ -7,13 +7,9 @@
 //! Invariant: every task that outlives a request is spawned here, so that none is still running when
 //! the database goes away.
 
-use std::{
-    future::Future,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{future::Future, sync::Arc, time::Duration};
 
-use tokio::{task::JoinHandle, time::sleep};
+use tokio::{sync::SetOnce, task::JoinHandle, time::sleep};
 use tokio_util::{
     sync::CancellationToken,
     task::{TaskTracker, task_tracker::TaskTrackerToken},
@@ -26,9 +22,8 @@ const FAREWELL_PER_GUEST: Duration = Duration::from_millis(2);
 #[derive(Clone, Debug, Default)]
 pub struct Lifecycle {
     soft: CancellationToken,
-    farewell: CancellationToken,
-    /// Within which time from the beginning of the farewell the guests are parted with.
-    farewell_time: Arc<OnceLock<Duration>>,
+    /// Set when the farewell begins: within which time the guests are parted with.
+    farewell: Arc<SetOnce<Duration>>,
     hard: CancellationToken,
     tasks: TaskTracker,
     awaited: TaskTracker,
@@ -45,20 +40,13 @@ pub struct Guest {
 impl Guest {
     /// Waits until the process parts with this one, in its turn, or with all at once.
     pub async fn dismissed(&self) {
-        let Lifecycle {
-            farewell,
-            farewell_time,
-            hard,
-            ..
-        } = &self.lifecycle;
         let in_turn = async {
-            farewell.cancelled().await;
-            let time = farewell_time.get().copied().unwrap_or_default();
+            let time = self.lifecycle.farewell.wait().await;
             sleep(time.mul_f64(rand::random())).await;
         };
         tokio::select! {
             () = in_turn => {}
-            () = hard.cancelled() => {}
+            () = self.lifecycle.hard.cancelled() => {}
         }
     }
 }
@@ -108,8 +96,7 @@ impl Lifecycle {
     /// Parts with the guests within this time, and returns when none is left.
     pub async fn part_with_guests(&self, within: Duration) {
         // A second farewell would not find anybody whom the first has not dismissed.
-        let _ = self.farewell_time.set(within);
-        self.farewell.cancel();
+        let _ = self.farewell.set(within);
         self.guests.close();
         self.guests.wait().await;
     }

@@ -171,12 +171,7 @@ async fn one_users_crowd_of_requests_keeps_nobody_elses_reply_waiting() {
     }));
     let meanwhile = async {
         gate.waiting(2).await;
-        let sent = replica
-            .send(&alice, conversation, "hi")
-            .await
-            .expect("sent");
-        let mut reader = replica.follow(&alice, sent.reply.id).await;
-        let writing = replica.desk.next().await;
+        let (_, mut reader, writing) = replica.begin(&alice, conversation).await;
         writing.say("at once");
         writing.finish();
         assert_eq!(reader.finished().await.content, "at once");

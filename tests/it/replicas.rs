@@ -113,12 +113,7 @@ async fn a_process_that_was_fenced_off_cannot_end_its_reply() {
     let replica = Replica::with(&test, timing, ChatSettings::default()).await;
     let viewer = replica.viewer("alice").await;
     let conversation = replica.conversation(&viewer).await;
-    let sent = replica
-        .send(&viewer, conversation, "hi")
-        .await
-        .expect("sent");
-    let mut reader = replica.follow(&viewer, sent.reply.id).await;
-    let writing = replica.desk.next().await;
+    let (_, mut reader, writing) = replica.begin(&viewer, conversation).await;
     writing.say("before ");
     reader.until("before ").await;
     let mut connection = test.superuser().await;
@@ -159,12 +154,7 @@ async fn the_tick_of_a_process_that_was_fenced_off_hangs_up_and_writes_nothing_m
     let replica = Replica::start(&test).await;
     let viewer = replica.viewer("alice").await;
     let conversation = replica.conversation(&viewer).await;
-    let sent = replica
-        .send(&viewer, conversation, "hi")
-        .await
-        .expect("sent");
-    let mut reader = replica.follow(&viewer, sent.reply.id).await;
-    let writing = replica.desk.next().await;
+    let (_, mut reader, writing) = replica.begin(&viewer, conversation).await;
     writing.say("before ");
     eventually("the text is in chunks", || async {
         let mut connection = test.superuser().await;
@@ -221,12 +211,7 @@ async fn a_reply_outlives_every_connection_to_the_database() {
     let replica = Replica::start(&test).await;
     let viewer = replica.viewer("alice").await;
     let conversation = replica.conversation(&viewer).await;
-    let sent = replica
-        .send(&viewer, conversation, "hi")
-        .await
-        .expect("sent");
-    let mut reader = replica.follow(&viewer, sent.reply.id).await;
-    let writing = replica.desk.next().await;
+    let (_, mut reader, writing) = replica.begin(&viewer, conversation).await;
     writing.say("before ");
     reader.until("before ").await;
     let mut connection = test.superuser().await;

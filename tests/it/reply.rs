@@ -70,12 +70,7 @@ async fn subscribers_that_come_late_or_twice_read_the_same_text() {
     let replica = Replica::start(&test).await;
     let viewer = replica.viewer("alice").await;
     let conversation = replica.conversation(&viewer).await;
-    let sent = replica
-        .send(&viewer, conversation, "hi")
-        .await
-        .expect("sent");
-    let mut early = replica.follow(&viewer, sent.reply.id).await;
-    let writing = replica.desk.next().await;
+    let (sent, mut early, writing) = replica.begin(&viewer, conversation).await;
     writing.say("one ");
     early.until("one ").await;
     let mut late = replica.follow(&viewer, sent.reply.id).await;
@@ -127,12 +122,7 @@ async fn a_reply_goes_on_when_nobody_listens() {
     let replica = Replica::start(&test).await;
     let viewer = replica.viewer("alice").await;
     let conversation = replica.conversation(&viewer).await;
-    let sent = replica
-        .send(&viewer, conversation, "hi")
-        .await
-        .expect("sent");
-    let reader = replica.follow(&viewer, sent.reply.id).await;
-    let writing = replica.desk.next().await;
+    let (sent, reader, writing) = replica.begin(&viewer, conversation).await;
     drop(reader);
     writing.say("all of it");
     writing.finish();
@@ -207,12 +197,7 @@ async fn a_fault_of_the_provider_keeps_the_text_and_says_why() {
     let replica = Replica::start(&test).await;
     let viewer = replica.viewer("alice").await;
     let conversation = replica.conversation(&viewer).await;
-    let sent = replica
-        .send(&viewer, conversation, "hi")
-        .await
-        .expect("sent");
-    let mut reader = replica.follow(&viewer, sent.reply.id).await;
-    let writing = replica.desk.next().await;
+    let (_, mut reader, writing) = replica.begin(&viewer, conversation).await;
     writing.say("half an ");
     writing.fail(ReplyErrorCode::ProviderTimeout, "The model took too long.");
     let failed = reader.finished().await;
@@ -269,12 +254,7 @@ async fn deleting_or_resetting_a_conversation_stops_its_reply() {
     let viewer = replica.viewer("alice").await;
     for reset in [true, false] {
         let conversation = replica.conversation(&viewer).await;
-        let sent = replica
-            .send(&viewer, conversation, "hi")
-            .await
-            .expect("sent");
-        let mut reader = replica.follow(&viewer, sent.reply.id).await;
-        let writing = replica.desk.next().await;
+        let (_, mut reader, writing) = replica.begin(&viewer, conversation).await;
         writing.say("half");
         reader.until("half").await;
         if reset {
@@ -364,12 +344,7 @@ async fn a_look_for_runs_that_outlasts_the_beginning_of_the_stop_takes_none() {
     let replica = Replica::start(&test).await;
     let viewer = replica.viewer("alice").await;
     let conversation = replica.conversation(&viewer).await;
-    let sent = replica
-        .send(&viewer, conversation, "hi")
-        .await
-        .expect("sent");
-    let mut reader = replica.follow(&viewer, sent.reply.id).await;
-    let writing = replica.desk.next().await;
+    let (sent, mut reader, writing) = replica.begin(&viewer, conversation).await;
     writing.say("half");
     reader.until("half").await;
     replica.lifecycle.begin_hard_stop();

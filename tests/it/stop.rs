@@ -81,12 +81,7 @@ async fn a_reply_that_is_stopped_keeps_its_text_and_the_chat_goes_on() {
     let replica = Replica::with(&test, slow_ticks(), ChatSettings::default()).await;
     let viewer = replica.viewer("alice").await;
     let conversation = replica.conversation(&viewer).await;
-    let sent = replica
-        .send(&viewer, conversation, "hi")
-        .await
-        .expect("sent");
-    let mut reader = replica.follow(&viewer, sent.reply.id).await;
-    let writing = replica.desk.next().await;
+    let (sent, mut reader, writing) = replica.begin(&viewer, conversation).await;
     writing.say("Grüße 🍊 ");
     reader.until("Grüße 🍊 ").await;
 

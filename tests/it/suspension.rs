@@ -102,12 +102,7 @@ async fn a_reply_that_runs_when_its_user_is_suspended_is_finished() {
     let replica = Replica::start(&test).await;
     let alice = replica.viewer("alice").await;
     let conversation = replica.conversation(&alice).await;
-    let sent = replica
-        .send(&alice, conversation, "hi")
-        .await
-        .expect("sent");
-    let mut reader = replica.follow(&alice, sent.reply.id).await;
-    let writing = replica.desk.next().await;
+    let (_, mut reader, writing) = replica.begin(&alice, conversation).await;
     writing.say("to the ");
     reader.until("to the ").await;
     sql(&test, SUSPEND).await;

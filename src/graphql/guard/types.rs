@@ -90,7 +90,7 @@ impl Types {
         for scalar in ["Int", "Float", "String", "Boolean", "ID"] {
             types.named.insert(Name::new(scalar), Kind::Scalar);
         }
-        let introspection = parse_schema(INTROSPECTION).expect("types");
+        let introspection = parse_schema(INTROSPECTION).expect("the text above is a schema");
         for definition in introspection.definitions {
             if let TypeSystemDefinition::Type(definition) = definition {
                 let name = definition.node.name.node.clone();

@@ -24,6 +24,12 @@ pub(super) fn queue<T>() -> (Sender<T>, Receiver<T>) {
     (sender, Receiver { receiver, room })
 }
 
+/// What can wait here.
+pub(super) trait Measured {
+    /// What the client has to take.
+    fn bytes(&self) -> usize;
+}
+
 pub(super) struct Sender<T> {
     sender: mpsc::Sender<(T, Room)>,
     room: Arc<Semaphore>,
@@ -52,9 +58,9 @@ impl<T> Clone for Sender<T> {
     }
 }
 
-impl<T> Sender<T> {
-    pub async fn send(&self, message: T, bytes: usize) -> Result<(), Gone> {
-        let bytes = u32::try_from(bytes).unwrap_or(BYTES).min(BYTES);
+impl<T: Measured> Sender<T> {
+    pub async fn send(&self, message: T) -> Result<(), Gone> {
+        let bytes = u32::try_from(message.bytes()).unwrap_or(BYTES).min(BYTES);
         let permit = self.room.clone().acquire_many_owned(bytes).await;
         let room = Room {
             _permit: permit.map_err(|_| Gone)?,
@@ -93,50 +99,57 @@ mod tests {
 
     use futures_util::poll;
 
-    use super::{BYTES, MESSAGES, queue};
+    use super::{BYTES, MESSAGES, Measured, queue};
 
     const ALL: usize = BYTES as usize;
+
+    /// A message, and how many bytes it has.
+    impl<T> Measured for (T, usize) {
+        fn bytes(&self) -> usize {
+            self.1
+        }
+    }
 
     #[tokio::test]
     async fn a_message_waits_until_those_before_it_have_made_room() {
         let (sender, mut receiver) = queue();
-        sender.send(1, ALL - 1).await.expect("room");
-        let mut second = pin!(sender.send(2, 2));
+        sender.send((1, ALL - 1)).await.expect("room");
+        let mut second = pin!(sender.send((2, 2)));
         assert!(poll!(&mut second).is_pending());
-        let (message, room) = receiver.receive().await.expect("a message");
+        let ((message, _), room) = receiver.receive().await.expect("a message");
         assert_eq!(message, 1);
         // Received is not yet sent on.
         assert!(poll!(&mut second).is_pending());
         drop(room);
         assert!(poll!(&mut second).is_ready());
-        assert_eq!(receiver.try_receive().expect("a message").0, 2);
+        assert_eq!(receiver.try_receive().expect("a message").0.0, 2);
     }
 
     #[tokio::test]
     async fn one_that_is_larger_than_all_the_room_goes_alone() {
         let (sender, mut receiver) = queue();
-        sender.send("small", 1).await.expect("room");
-        let mut large = pin!(sender.send("large", 10 * ALL));
+        sender.send(("small", 1)).await.expect("room");
+        let mut large = pin!(sender.send(("large", 10 * ALL)));
         assert!(poll!(&mut large).is_pending());
         drop(receiver.receive().await);
         assert!(poll!(&mut large).is_ready());
-        assert!(poll!(pin!(sender.send("small", 1))).is_pending());
+        assert!(poll!(pin!(sender.send(("small", 1)))).is_pending());
     }
 
     #[tokio::test]
     async fn small_messages_are_bounded_by_their_number() {
         let (sender, _receiver) = queue();
         for number in 0..MESSAGES {
-            sender.send(number, 0).await.expect("room");
+            sender.send((number, 0)).await.expect("room");
         }
-        assert!(poll!(pin!(sender.send(MESSAGES, 0))).is_pending());
+        assert!(poll!(pin!(sender.send((MESSAGES, 0)))).is_pending());
     }
 
     #[tokio::test]
     async fn whoever_waits_for_room_hears_that_the_receiver_is_gone() {
         let (sender, receiver) = queue();
-        sender.send((), ALL).await.expect("room");
-        let mut waiting = pin!(sender.send((), 1));
+        sender.send(((), ALL)).await.expect("room");
+        let mut waiting = pin!(sender.send(((), 1)));
         assert!(poll!(&mut waiting).is_pending());
         drop(receiver);
         assert!(matches!(poll!(&mut waiting), Poll::Ready(Err(_))));

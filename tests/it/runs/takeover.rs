@@ -227,12 +227,7 @@ async fn a_reply_that_has_come_to_its_end_is_stored_and_not_handed_over() {
     let replica = Replica::start(&test).await;
     let viewer = replica.viewer("alice").await;
     let conversation = replica.conversation(&viewer).await;
-    let sent = replica
-        .send(&viewer, conversation, "hi")
-        .await
-        .expect("sent");
-    let mut reader = replica.follow(&viewer, sent.reply.id).await;
-    let writing = replica.desk.next().await;
+    let (sent, mut reader, writing) = replica.begin(&viewer, conversation).await;
     writing.say("whole");
     reader.until("whole").await;
     // Its final transaction stands before a gate as the process stops.
@@ -302,12 +297,7 @@ async fn a_run_whose_claims_nobody_can_read_ends_with_its_text() {
     let replica = Replica::start(&test).await;
     let viewer = replica.viewer("alice").await;
     let conversation = replica.conversation(&viewer).await;
-    let sent = replica
-        .send(&viewer, conversation, "hi")
-        .await
-        .expect("sent");
-    let mut reader = replica.follow(&viewer, sent.reply.id).await;
-    let writing = replica.desk.next().await;
+    let (_, mut reader, writing) = replica.begin(&viewer, conversation).await;
     writing.say("kept");
     written_down(&test, 1, "kept").await;
     sql(&test, "update chat.replies set claims = '[1]'").await;
@@ -330,12 +320,7 @@ async fn a_reply_that_an_owners_policy_lets_nobody_end_ends_all_the_same() {
         let replica = Replica::start(&test).await;
         let viewer = replica.viewer("alice").await;
         let conversation = replica.conversation(&viewer).await;
-        let sent = replica
-            .send(&viewer, conversation, "hi")
-            .await
-            .expect("sent");
-        let mut reader = replica.follow(&viewer, sent.reply.id).await;
-        let writing = replica.desk.next().await;
+        let (_, mut reader, writing) = replica.begin(&viewer, conversation).await;
         writing.say("never stored");
         sql(
             &test,

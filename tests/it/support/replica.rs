@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::{
     TestDatabase, identity,
-    model::{Desk, model},
+    model::{Desk, Writing, model},
     sign_in, sign_in_as, within,
 };
 
@@ -119,6 +119,18 @@ impl Replica {
     ) -> Result<Sent, ChatError> {
         self.send_with_key(viewer, conversation_id, content, None)
             .await
+    }
+
+    /// Sends a message: the reply to it as it is followed from its beginning, and as it is written.
+    pub async fn begin(
+        &self,
+        viewer: &Viewer,
+        conversation_id: ConversationId,
+    ) -> (Sent, Reader, Writing) {
+        let sent = self.send(viewer, conversation_id, "hi").await;
+        let sent = sent.expect("sent");
+        let reader = self.follow(viewer, sent.reply.id).await;
+        (sent, reader, self.desk.next().await)
     }
 
     pub async fn send_with_key(

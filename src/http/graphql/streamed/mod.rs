@@ -31,7 +31,7 @@ use super::{
     endpoint::{Operation, over},
     failure::Failure,
     media::Form,
-    queue::{self, Room},
+    queue::{self, Gone, Measured, Room},
     respond::{self, Payload},
 };
 use crate::telemetry::RequestId;
@@ -71,8 +71,8 @@ enum Outgoing {
     Last(Bytes),
 }
 
-impl Outgoing {
-    fn len(&self) -> usize {
+impl Measured for Outgoing {
+    fn bytes(&self) -> usize {
         let (Self::Part(part) | Self::Last(part)) = self;
         part.len()
     }
@@ -161,14 +161,10 @@ async fn run<B: Backend>(
     drop(awaited);
     if let Some(last) = form.interrupted(&interruption) {
         // A client that does not take it is gone.
-        let last = Outgoing::Last(last);
-        let bytes = last.len();
-        drop(timeout(endpoint.options.timing.close, queue.send(last, bytes)).await);
+        let sending = queue.send(Outgoing::Last(last));
+        drop(timeout(endpoint.options.timing.close, sending).await);
     }
 }
-
-/// The client is gone, or takes nothing more.
-struct Gone;
 
 /// To the operation's own end.
 async fn follow<B: Backend>(
@@ -179,15 +175,11 @@ async fn follow<B: Backend>(
     id: &RequestId,
 ) {
     let timing = endpoint.options.timing;
-    let say = async |message: Outgoing| {
-        let bytes = message.len();
-        match timeout(timing.send, queue.send(message, bytes)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Gone),
-            Err(_) => {
-                tracing::info!("a stream was cut because its client took nothing more");
-                Err(Gone)
-            }
+    let say = async |message: Outgoing| match timeout(timing.send, queue.send(message)).await {
+        Ok(sent) => sent,
+        Err(_) => {
+            tracing::info!("a stream was cut because its client took nothing more");
+            Err(Gone)
         }
     };
     let mut events = if operation.kind == OperationType::Subscription {

@@ -311,11 +311,9 @@ impl<B: Backend> Connection<B> {
 
     /// Waits while the queue is full: a client that says more than it hears is slowed down.
     async fn say(&mut self, message: Message) -> Result<(), End> {
-        let message = Outgoing::Control(message);
-        let bytes = message.len();
         tokio::select! {
             reason = ended::<B>(&self.phase) => Err(Close::forbidden(reason).into()),
-            sent = self.queue.send(message, bytes) => sent.map_err(|_| End::Cut),
+            sent = self.queue.send(Outgoing::Control(message)) => sent.map_err(|_| End::Cut),
         }
     }
 }

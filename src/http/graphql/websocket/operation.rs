@@ -46,8 +46,7 @@ pub(super) async fn run<B: Backend>(
     };
     // When the socket is gone there is nobody to tell.
     let last = Outgoing::Last(speaker.ticket.clone(), last);
-    let bytes = last.len();
-    drop(speaker.queue.send(last, bytes).await);
+    drop(speaker.queue.send(last).await);
 }
 
 /// The operation's last message; `None`: the socket is gone.
@@ -115,8 +114,7 @@ impl Speaker {
             payload: &payload,
         };
         let part = Outgoing::Part(self.ticket.clone(), message.into_message());
-        let bytes = part.len();
-        match self.queue.send(part, bytes).await {
+        match self.queue.send(part).await {
             Ok(()) => Said::Next,
             Err(_) => Said::Gone,
         }

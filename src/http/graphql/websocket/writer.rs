@@ -7,7 +7,7 @@ use futures_util::{SinkExt, stream::SplitSink};
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
-    super::queue::{MESSAGES, Receiver, Room},
+    super::queue::{MESSAGES, Measured, Receiver, Room},
     protocol::Close,
     registry::{Registry, Ticket},
 };
@@ -22,9 +22,8 @@ pub(super) enum Outgoing {
     Last(Arc<Ticket>, Message),
 }
 
-impl Outgoing {
-    /// In bytes.
-    pub fn len(&self) -> usize {
+impl Measured for Outgoing {
+    fn bytes(&self) -> usize {
         let (Self::Control(message) | Self::Part(_, message) | Self::Last(_, message)) = self;
         match message {
             Message::Text(text) => text.len(),
