@@ -15,6 +15,9 @@ use sqlx::{
         PgArguments, PgConnectOptions, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo,
     },
 };
+use tokio::runtime::Handle;
+
+use super::turns::Turn;
 
 #[derive(Clone, Debug)]
 pub(super) struct Pool {
@@ -38,13 +41,19 @@ impl Pool {
     /// middle of `begin_with`, the connection would go back to the pool inside the open
     /// transaction, and its next user would run as this viewer. So the begin always runs to its end,
     /// and a transaction that nobody waits for any more is dropped whole, which rolls it back.
-    pub async fn begin(&self, statement: String) -> Result<Tx, sqlx::Error> {
-        let pool = self.pool.clone();
-        let begun = tokio::spawn(async move { pool.begin_with(AssertSqlSafe(statement)).await });
-        Ok(Tx(Connection {
-            tx: begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))?,
-            named_statements: self.named_statements,
-        }))
+    pub async fn begin(&self, statement: String, turn: Option<Turn>) -> Result<Tx, sqlx::Error> {
+        let (pool, named_statements) = (self.pool.clone(), self.named_statements);
+        let begun = tokio::spawn(async move {
+            let tx = pool.begin_with(AssertSqlSafe(statement)).await?;
+            let connection = Connection {
+                tx,
+                named_statements,
+            };
+            Ok(Tx {
+                open: Some((connection, turn)),
+            })
+        });
+        begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 
     pub async fn close(&self) {
@@ -53,11 +62,32 @@ impl Pool {
 }
 
 /// An open transaction. Rolled back unless committed.
-pub(super) struct Tx(Connection);
+pub(super) struct Tx {
+    /// And the turn that it was begun in. `None`: it has ended.
+    open: Option<(Connection, Option<Turn>)>,
+}
+
+const OPEN: &str = "only its end takes it";
 
 impl Tx {
-    pub async fn commit(self) -> Result<(), sqlx::Error> {
-        self.0.tx.commit().await
+    pub async fn commit(mut self) -> Result<(), sqlx::Error> {
+        let (connection, _turn) = self.open.take().expect(OPEN);
+        connection.tx.commit().await
+    }
+}
+
+impl Drop for Tx {
+    /// A statement that nobody waits for any more goes on in PostgreSQL, and keeps the connection
+    /// until it has ended. So long the turn is not given back: one user's requests that were given
+    /// up would use up the connections of all.
+    fn drop(&mut self) {
+        if let (Some((connection, turn)), Ok(runtime)) = (self.open.take(), Handle::try_current()) {
+            runtime.spawn(async move {
+                // If it fails the connection is broken, and closed.
+                drop(connection.tx.rollback().await);
+                drop(turn);
+            });
+        }
     }
 }
 
@@ -65,13 +95,13 @@ impl Deref for Tx {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
-        &self.0
+        &self.open.as_ref().expect(OPEN).0
     }
 }
 
 impl DerefMut for Tx {
     fn deref_mut(&mut self) -> &mut Connection {
-        &mut self.0
+        &mut self.open.as_mut().expect(OPEN).0
     }
 }
 

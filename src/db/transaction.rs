@@ -24,8 +24,6 @@ pub struct ViewerTx {
     pub(super) viewer: Viewer,
     pub(super) recorded: Recorded,
     pub(super) changes: Changes,
-    /// Given back when the transaction ends.
-    _turn: Turn,
 }
 
 /// A transaction on what admins may see of users: nothing that they wrote.
@@ -33,8 +31,6 @@ pub struct AdminTx {
     pub(super) tx: Tx,
     pub(super) admin: Admin,
     pub(super) recorded: Recorded,
-    /// Given back when the transaction ends.
-    _turn: Turn,
 }
 
 /// A transaction across users, on only the tables and columns that its role may touch.
@@ -112,7 +108,7 @@ impl ViewerTx {
             viewer.claims_hex(),
         );
         let tx = pool
-            .begin(statement)
+            .begin(statement, Some(turn))
             .await
             .map_err(during("begin a viewer's transaction"))?;
         Ok(Self {
@@ -120,7 +116,6 @@ impl ViewerTx {
             viewer: viewer.clone(),
             recorded: Recorded::default(),
             changes,
-            _turn: turn,
         })
     }
 
@@ -143,14 +138,13 @@ impl AdminTx {
             admin.user_id(),
         );
         let tx = pool
-            .begin(statement)
+            .begin(statement, Some(turn))
             .await
             .map_err(during("begin an admin's transaction"))?;
         Ok(Self {
             tx,
             admin: admin.clone(),
             recorded: Recorded::default(),
-            _turn: turn,
         })
     }
 
@@ -171,7 +165,7 @@ impl SystemTx {
              select set_config('loquat.user_id', '', true), set_config('request.jwt.claims', '', true)"
         );
         let tx = pool
-            .begin(statement)
+            .begin(statement, None)
             .await
             .map_err(during("begin a system transaction"))?;
         Ok(Self {
