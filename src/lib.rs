@@ -16,6 +16,7 @@ pub mod accounts;
 pub mod chat;
 
 pub mod audit;
+pub mod limits;
 
 pub mod broker;
 pub mod db;

@@ -48,6 +48,8 @@ pub struct RequestLimits {
     pub socket_operations: usize,
     /// `LOQUAT_MAX_CONNECTIONS_PER_USER`: sockets and streams together, in one process.
     pub connections_per_user: usize,
+    /// `LOQUAT_MAX_IN_FLIGHT_BYTES`: what one user may have under way, in one process.
+    pub in_flight_bytes: usize,
 }
 
 impl Default for DocumentLimits {
@@ -72,6 +74,7 @@ impl Default for RequestLimits {
             time: Duration::from_secs(30),
             socket_operations: 100,
             connections_per_user: 100,
+            in_flight_bytes: 128 << 20,
         }
     }
 }
@@ -119,6 +122,12 @@ pub(super) fn resolve(
         ),
         (&names::MAX_CONNECTIONS, max_connections as u64),
         "one user has no more than all of them",
+    )?;
+    at_most(
+        sources,
+        (&names::MAX_BODY_BYTES, request.body_bytes as u64),
+        (&names::MAX_IN_FLIGHT_BYTES, request.in_flight_bytes as u64),
+        "a body is under way too",
     )?;
     Ok(limits)
 }
@@ -179,6 +188,12 @@ fn request(sources: &Sources) -> Result<RequestLimits, SettingsError> {
             &names::MAX_CONNECTIONS_PER_USER,
             1..=100_000,
             defaults.connections_per_user,
+        )?,
+        in_flight_bytes: number(
+            sources,
+            &names::MAX_IN_FLIGHT_BYTES,
+            1 << 20..=64 << 30,
+            defaults.in_flight_bytes,
         )?,
     })
 }

@@ -168,6 +168,8 @@ settings! {
         "How many operations a socket may run at once; 100 by default";
     MAX_CONNECTIONS_PER_USER: "max_connections_per_user", "LOQUAT_MAX_CONNECTIONS_PER_USER",
         "How many sockets and streams a user may have open on this server; 100 by default";
+    MAX_IN_FLIGHT_BYTES: "max_in_flight_bytes", "LOQUAT_MAX_IN_FLIGHT_BYTES",
+        "How many bytes of requests and answers a user may have under way on this server; 134217728 by default";
     MAX_CONNECTIONS: "max_connections", "LOQUAT_MAX_CONNECTIONS",
         "How many connections the server takes, sockets and streams included; 10000 by default";
 

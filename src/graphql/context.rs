@@ -20,6 +20,7 @@ use crate::{
     accounts::{Accounts, Session},
     chat::Chat,
     db::{User, Viewer},
+    limits::{Charge, TooMuch},
     model::{Limit, Message},
 };
 
@@ -45,9 +46,14 @@ pub struct RequestContext {
 /// How much long text one answer may hold. The guard bounds how many fields are asked for; this
 /// bounds what is in them, since one text may be asked for under many aliases, and what is held
 /// for them, since lists inside lists copy their entries, whether their texts are asked for or not.
+///
+/// All of it counts as the user's, too, beside what else they have under way.
 pub struct TextBudget {
     told: AtomicUsize,
     held: AtomicUsize,
+    charge: Charge,
+    /// What an answer takes up without its texts, in bytes.
+    least: usize,
 }
 
 /// In bytes.
@@ -64,41 +70,54 @@ pub fn too_much_text() -> ApiError {
     )
 }
 
-impl Default for TextBudget {
-    fn default() -> Self {
+impl TextBudget {
+    /// `charge` is what the first answer takes up so far; `least`: what each takes up without its
+    /// texts, in bytes.
+    pub fn new(charge: Charge, least: usize) -> Self {
         Self {
             told: AtomicUsize::new(MOST_TEXT),
             held: AtomicUsize::new(MOST_HELD),
+            charge,
+            least,
         }
     }
-}
 
-impl TextBudget {
     /// Lets a text into the answer, or refuses it.
     pub fn spend<'t>(&self, text: &'t str) -> Result<&'t str, ApiError> {
-        take(&self.told, text.len()).map(|()| text)
+        self.take(&self.told, text.len()).map(|()| text)
     }
 
     /// Lets a list be held until the answer is written, or refuses it.
     pub fn hold(&self, messages: &[Message]) -> Result<(), ApiError> {
         let bytes = messages.iter().map(|message| message.content.len()).sum();
-        take(&self.held, bytes)
+        self.take(&self.held, bytes)
     }
 
     /// Begins the next answer of a subscription.
     pub fn renew(&self) {
         self.told.store(MOST_TEXT, Ordering::Relaxed);
         self.held.store(MOST_HELD, Ordering::Relaxed);
+        self.charge.set(self.least);
+    }
+
+    /// The answer has been put together; from here on whoever sends it counts it.
+    pub fn settle(&self) {
+        self.charge.set(0);
+    }
+
+    fn take(&self, budget: &AtomicUsize, bytes: usize) -> Result<(), ApiError> {
+        budget
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(bytes)
+            })
+            .map_err(|_| too_much_text())?;
+        self.charge.grow(bytes).map_err(too_much_in_flight)
     }
 }
 
-fn take(budget: &AtomicUsize, bytes: usize) -> Result<(), ApiError> {
-    budget
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-            left.checked_sub(bytes)
-        })
-        .map(|_| ())
-        .map_err(|_| too_much_text())
+fn too_much_in_flight(error: TooMuch) -> ApiError {
+    let most = error.most as u64;
+    ApiError::limit_exceeded(Limit::InFlightBytes, most, &error.to_string())
 }
 
 /// Signs a request: attaches its session and fresh loaders.
@@ -107,6 +126,7 @@ pub fn session_data(
     chat: &Chat,
     accounts: &Accounts,
     session: Session,
+    budget: TextBudget,
 ) -> Request {
     let viewer = &session.viewer;
     request.data(RequestContext {
@@ -121,7 +141,7 @@ pub fn session_data(
         versions: Loader::start(chat, viewer),
         users: Loader::start(accounts, viewer),
         user_usage: Loader::start(accounts, viewer),
-        budget: Arc::default(),
+        budget: Arc::new(budget),
         own_user: Loader::start(chat, viewer),
         session,
     })
@@ -153,4 +173,33 @@ pub fn accounts<'a>(context: &Context<'a>) -> &'a Accounts {
 
 pub fn chat<'a>(context: &Context<'a>) -> &'a Chat {
     context.data_unchecked::<Chat>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TextBudget;
+    use crate::{
+        limits::{PresenceLimits, Presences},
+        model::UserId,
+    };
+
+    #[test]
+    fn texts_count_as_the_user_s_while_their_answer_is_put_together() {
+        let presences = Presences::new(PresenceLimits {
+            connections: 0,
+            bytes: 100,
+        });
+        let ada = presences.of(UserId::new());
+        let budget = TextBudget::new(ada.charge(10).expect("room"), 10);
+        budget.spend(&"x".repeat(80)).expect("room");
+        assert!(budget.spend(&"x".repeat(11)).is_err());
+        ada.charge(11).expect_err("the user has no more");
+        budget.settle();
+        let other = ada.charge(50).expect("room again");
+        budget.renew();
+        assert!(budget.spend(&"x".repeat(41)).is_err());
+        budget.spend(&"x".repeat(40)).expect("room");
+        drop((budget, other));
+        ada.charge(100).expect("nothing is left behind");
+    }
 }

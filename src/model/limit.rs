@@ -39,6 +39,7 @@ limits! {
     IntrospectionLists: "introspectionLists",
     SocketOperations: "socketOperations",
     Connections: "connections",
+    InFlightBytes: "inFlightBytes",
     AnswerBytes: "answerBytes",
     UnfinishedReplies: "unfinishedReplies",
     ApiKeys: "apiKeys",

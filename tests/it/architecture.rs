@@ -14,7 +14,7 @@ const LAYERS: [&[&str]; 8] = [
     &["http"],
     &["graphql"],
     &["chat", "accounts"],
-    &["audit"],
+    &["audit", "limits"],
     &["broker", "db", "llm"],
     &["auth", "model", "config", "lifecycle", "telemetry"],
 ];

@@ -4,6 +4,7 @@
 mod ask;
 mod batch;
 mod connections;
+mod in_flight;
 mod settings;
 mod time;
 

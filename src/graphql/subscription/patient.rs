@@ -35,6 +35,10 @@ impl<T: OutputType> OutputType for Patient<T> {
     ) -> ServerResult<Value> {
         loop {
             let resolved = self.0.resolve(context, field).await;
+            let budget = context.data_opt::<RequestContext>().map(|it| &it.budget);
+            if let Some(budget) = budget {
+                budget.settle();
+            }
             // Those of fields that may be null stand beside the answer.
             let beside = take_errors(context);
             let is_outage =
@@ -44,8 +48,8 @@ impl<T: OutputType> OutputType for Patient<T> {
                 return resolved;
             }
             sleep(PAUSE).await;
-            if let Some(request) = context.data_opt::<RequestContext>() {
-                request.budget.renew();
+            if let Some(budget) = budget {
+                budget.renew();
             }
         }
     }

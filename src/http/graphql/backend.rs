@@ -12,7 +12,7 @@ use crate::{
     accounts::{self, Accounts, Ending, Session},
     auth::{Credential, CredentialError},
     chat::Chat,
-    graphql::{self, Schema},
+    graphql::{self, Schema, TextBudget},
     model::UserId,
 };
 
@@ -48,7 +48,8 @@ pub trait Backend: Clone + Send + Sync + 'static {
     fn may_go_on(current: &Self::Session, fresh: &Self::Session) -> Result<(), &'static str>;
 
     /// Gives the resolvers of one operation what they need to know.
-    fn attach(&self, request: Request, session: &Self::Session) -> Request;
+    /// They keep within the budget.
+    fn attach(&self, request: Request, session: &Self::Session, budget: TextBudget) -> Request;
 }
 
 /// A sign-in that did not end in a session.
@@ -159,7 +160,7 @@ impl Backend for ChatBackend {
         }
     }
 
-    fn attach(&self, request: Request, session: &Session) -> Request {
-        graphql::session_data(request, &self.chat, &self.accounts, session.clone())
+    fn attach(&self, request: Request, session: &Session, budget: TextBudget) -> Request {
+        graphql::session_data(request, &self.chat, &self.accounts, session.clone(), budget)
     }
 }

@@ -64,6 +64,8 @@ pub(super) async fn answer<B: Backend>(
     let mut refused = None;
     let mut has_run = false;
     let mut body = String::from("[");
+    let presence = session.map(|session| endpoint.presence(session));
+    let so_far = presence.as_ref().map(|presence| presence.hold(0));
     for operation in operations {
         let payload = match operation {
             Err(failure) => {
@@ -84,11 +86,17 @@ pub(super) async fn answer<B: Backend>(
             body.push(',');
         }
         body.push_str(&payload.to_json());
+        if let Some(so_far) = &so_far {
+            so_far.set(body.len());
+        }
     }
     body.push(']');
     Ok(match refused {
         Some((kind, retry_after)) if !has_run => single::refused(kind, retry_after, body, media),
-        _ => single::respond_with(StatusCode::OK, body, media),
+        _ => {
+            let body = single::counted(body, presence.as_ref());
+            single::respond_with(StatusCode::OK, body, media)
+        }
     })
 }
 

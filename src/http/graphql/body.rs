@@ -73,6 +73,19 @@ pub(super) async fn read(
     }
 }
 
+/// How many bytes a body that is read may have.
+pub(super) fn most_bytes(headers: &HeaderMap, limits: &RequestLimits) -> usize {
+    let announced = announced(headers).and_then(|announced| usize::try_from(announced).ok());
+    announced
+        .unwrap_or(limits.body_bytes)
+        .min(limits.body_bytes)
+}
+
+/// `None`: the client does not say, or a length that is none.
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// What the headers alone can be refused for.
 fn check_form(headers: &HeaderMap, most: usize) -> Result<(), Failure> {
     let unsupported = |message| {
@@ -89,11 +102,7 @@ fn check_form(headers: &HeaderMap, most: usize) -> Result<(), Failure> {
     if encoding.is_some_and(|encoding| encoding.as_bytes() != b"identity") {
         return unsupported("Compressed bodies are not supported.");
     }
-    let announced = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok())
-        .unwrap_or(0);
-    if announced > most as u64 {
+    if announced(headers).is_some_and(|announced| announced > most as u64) {
         return Err(too_large(most));
     }
     Ok(())

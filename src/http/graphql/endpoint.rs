@@ -23,22 +23,26 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::Instrument;
 
 use super::{
-    Backend, Persisted, SignInError, Timing,
-    connections::{Connections, Place},
-    failure::Failure,
-    params::Params,
+    Backend, Persisted, SignInError, Timing, failure::Failure, params::Params,
     unfinished::Unfinished,
 };
 use crate::{
     auth::{Credential, CredentialError, credential_from_headers},
     config::RequestLimits,
     graphql::{
-        ErrorCode,
+        ErrorCode, TextBudget,
         guard::{self, Guard},
     },
     http::server::ClientAddress,
     lifecycle::Lifecycle,
+    limits::{Charge, Place, Presence, PresenceLimits, Presences},
 };
+
+/// What a request takes up beside its text: its tasks, its loaders, its place in lists.
+const LEAST_BYTES: usize = 8 << 10;
+
+/// What one field of an answer takes up beside texts, while the answer is put together.
+const BYTES_OF_FIELD: usize = 128;
 
 /// One per process; clones are handles to the same.
 #[derive(Clone)]
@@ -48,7 +52,7 @@ pub struct Endpoint<B: Backend> {
     persisted: Persisted,
     pub(super) lifecycle: Lifecycle,
     pub(super) options: Arc<Options>,
-    connections: Connections,
+    presences: Presences,
 }
 
 /// What an operator or a test decides.
@@ -88,8 +92,11 @@ impl<B: Backend> Endpoint<B> {
             guard,
             persisted: Persisted::default(),
             lifecycle,
+            presences: Presences::new(PresenceLimits {
+                connections: options.limits.connections_per_user,
+                bytes: options.limits.in_flight_bytes,
+            }),
             options: Arc::new(options),
-            connections: Connections::default(),
         }
     }
 
@@ -102,9 +109,14 @@ impl<B: Backend> Endpoint<B> {
     /// Room for one more socket or stream of this user.
     pub(super) fn connect(&self, session: &B::Session) -> Result<Place, Failure> {
         let most = self.options.limits.connections_per_user;
-        self.connections
-            .take(B::user(session), most)
+        self.presence(session)
+            .connect()
             .ok_or_else(|| Failure::too_many_connections(most as u64))
+    }
+
+    /// What this user has open and under way.
+    pub(super) fn presence(&self, session: &B::Session) -> Arc<Presence> {
+        self.presences.of(B::user(session))
     }
 
     /// `None`: no credential was offered. One that is refused is a failure, whatever is asked.
@@ -165,9 +177,6 @@ impl<B: Backend> Endpoint<B> {
         }
         let wants_cost = params.wants_cost();
         let mut request = params.into_request(&found.text);
-        if let Some(session) = session {
-            request = self.backend.attach(request, session);
-        }
         let name = request.operation_name.as_deref();
         let priced = self
             .guard
@@ -178,6 +187,8 @@ impl<B: Backend> Endpoint<B> {
             });
         let (checked, report) = priced.map_err(Failure::request)?;
         if let Some(session) = session {
+            let answer = self.room_for_answers(session, kind, checked.cost)?;
+            request = self.backend.attach(request, session, answer);
             self.persisted.keep(&found, B::user(session)).await;
         }
         request.set_parsed_query(checked.document);
@@ -187,6 +198,25 @@ impl<B: Backend> Endpoint<B> {
             request,
             report,
         })
+    }
+
+    /// That of a query is taken now, that of a subscription when there is something to tell.
+    fn room_for_answers(
+        &self,
+        session: &B::Session,
+        kind: OperationType,
+        cost: u64,
+    ) -> Result<TextBudget, Failure> {
+        let fields = usize::try_from(cost).unwrap_or(usize::MAX);
+        let bytes = fields.saturating_mul(BYTES_OF_FIELD);
+        let presence = self.presence(session);
+        let charge = match kind {
+            OperationType::Subscription => presence.hold(0),
+            _ => presence
+                .charge(bytes)
+                .map_err(Failure::too_much_in_flight)?,
+        };
+        Ok(TextBudget::new(charge, bytes))
     }
 
     /// When what is begun now must be answered.
@@ -290,6 +320,12 @@ impl Carrier {
             _ => Ok(()),
         }
     }
+}
+
+/// Room for a request of so many bytes of this user, until what is returned is dropped.
+pub(super) fn admit(presence: &Arc<Presence>, bytes: usize) -> Result<Charge, Failure> {
+    let charge = presence.charge(bytes + LEAST_BYTES);
+    charge.map_err(Failure::too_much_in_flight)
 }
 
 /// Waits until a session is over, by its proof or before; why.

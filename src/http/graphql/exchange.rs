@@ -9,7 +9,7 @@ use http::{Method, StatusCode, request::Parts};
 use super::{
     Backend, Endpoint, batch,
     body::{self, Asked},
-    endpoint::{Carrier, address_of, over},
+    endpoint::{Carrier, address_of, admit, over},
     failure::{Failure, Kind},
     media::{Acceptable, Media},
     params::Params,
@@ -50,9 +50,20 @@ async fn run<B: Backend>(
             "GraphQL is asked by GET or POST.",
         ));
     }
-    // Who asks decides how much is read.
-    let session = match sign_in(endpoint, &parts).await {
-        Ok(session) => session,
+    let limits = &endpoint.options.limits;
+    // Who asks decides how much is read, and whether there is room for it.
+    let admitted = sign_in(endpoint, &parts).await.and_then(|session| {
+        let bytes = match is_get {
+            true => parts.uri.query().map_or(0, str::len),
+            false => body::most_bytes(&parts.headers, limits),
+        };
+        // What nobody in particular sends is bounded by itself.
+        let presence = session.as_ref().map(|session| endpoint.presence(session));
+        let charge = presence.as_ref().map(|presence| admit(presence, bytes));
+        Ok((session, charge.transpose()?, presence))
+    });
+    let (session, charge, presence) = match admitted {
+        Ok(admitted) => admitted,
         Err(failure) => {
             body::refuse(&parts.headers, body).await;
             return Err(failure);
@@ -63,7 +74,6 @@ async fn run<B: Backend>(
             parts.uri.query().unwrap_or_default(),
         )?)
     } else {
-        let limits = &endpoint.options.limits;
         let asked = tokio::select! {
             asked = body::read(&parts.headers, body, limits, session.is_some()) => asked?,
             () = endpoint.lifecycle.hard_stop().cancelled() => return Err(Failure::draining()),
@@ -101,12 +111,15 @@ async fn run<B: Backend>(
         })?,
         (_, Some(media)) => {
             return match endpoint.execute(operation, endpoint.deadline()).await {
-                Ok(response) => Ok(single::success(&respond::finish(response, id), media)),
+                Ok(response) => {
+                    let payload = respond::finish(response, id);
+                    Ok(single::success(&payload, media, presence.as_ref()))
+                }
                 Err(unfinished) => Err(unfinished.into_failure(id)),
             };
         }
     };
-    streamed::answer(endpoint, operation, session, form, id)
+    streamed::answer(endpoint, operation, session, charge, form, id)
 }
 
 /// `None`: nobody in particular asks.

@@ -7,6 +7,7 @@ use http::StatusCode;
 
 use crate::{
     graphql::{ErrorCode, limit_details},
+    limits::TooMuch,
     model::Limit,
     telemetry::RequestId,
 };
@@ -16,6 +17,9 @@ const DRAIN_RETRY: Duration = Duration::from_secs(5);
 
 /// How long a client is asked to wait for one of its connections to end.
 const CONNECTIONS_RETRY: Duration = Duration::from_secs(5);
+
+/// How long a client is asked to wait for other answers to arrive.
+const IN_FLIGHT_RETRY: Duration = Duration::from_secs(1);
 
 pub(super) const INTERNAL_MESSAGE: &str = "Something went wrong on the server.";
 
@@ -109,7 +113,9 @@ impl Failure {
             kind: match limit {
                 Limit::BodyBytes => Kind::Http(StatusCode::PAYLOAD_TOO_LARGE),
                 Limit::Batch => Kind::Http(StatusCode::BAD_REQUEST),
-                Limit::Connections => Kind::Http(StatusCode::TOO_MANY_REQUESTS),
+                Limit::Connections | Limit::InFlightBytes => {
+                    Kind::Http(StatusCode::TOO_MANY_REQUESTS)
+                }
                 // Below GraphQL, as a panic is: there is no result, and what was asked may be
                 // right. Not 408, which is about a request that does not arrive and which browsers
                 // send again by themselves, a mutation too; not 503, which asks to come back.
@@ -133,6 +139,13 @@ impl Failure {
             ),
         );
         failure.set("retryAfter", whole_seconds(CONNECTIONS_RETRY));
+        failure
+    }
+
+    pub fn too_much_in_flight(error: TooMuch) -> Self {
+        let most = error.most as u64;
+        let mut failure = Self::limit(Limit::InFlightBytes, most, error.to_string());
+        failure.set("retryAfter", whole_seconds(IN_FLIGHT_RETRY));
         failure
     }
 

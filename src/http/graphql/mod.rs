@@ -9,7 +9,6 @@
 mod backend;
 mod batch;
 mod body;
-mod connections;
 mod endpoint;
 mod exchange;
 mod failure;

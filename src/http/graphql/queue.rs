@@ -2,11 +2,14 @@
 //!
 //! Whoever has the next one waits, in order, until there is room. A message that is larger than all
 //! the room there is waits for an empty queue and is alone in it. So a client that reads slowly
-//! costs so many bytes, and one message for each operation that waits.
+//! costs so many bytes, and one message for each operation that waits; these count as the user's,
+//! too.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::limits::{Charge, Presence};
 
 /// How many messages may wait.
 pub(super) const MESSAGES: usize = 32;
@@ -20,6 +23,7 @@ pub(super) fn queue<T>() -> (Sender<T>, Receiver<T>) {
     let sender = Sender {
         sender,
         room: room.clone(),
+        presence: None,
     };
     (sender, Receiver { receiver, room })
 }
@@ -33,6 +37,8 @@ pub(super) trait Measured {
 pub(super) struct Sender<T> {
     sender: mpsc::Sender<(T, Room)>,
     room: Arc<Semaphore>,
+    /// Whose the messages are, once they are somebody's.
+    presence: Option<Arc<Presence>>,
 }
 
 pub(super) struct Receiver<T> {
@@ -43,6 +49,7 @@ pub(super) struct Receiver<T> {
 /// What a message takes up, until this is dropped.
 pub(super) struct Room {
     _permit: OwnedSemaphorePermit,
+    _charge: Option<Charge>,
 }
 
 /// Nobody receives any more.
@@ -54,16 +61,28 @@ impl<T> Clone for Sender<T> {
         Self {
             sender: self.sender.clone(),
             room: self.room.clone(),
+            presence: self.presence.clone(),
         }
     }
 }
 
 impl<T: Measured> Sender<T> {
+    /// What is sent counts as this user's until it has been taken.
+    pub fn for_user(self, presence: Arc<Presence>) -> Self {
+        Self {
+            presence: Some(presence),
+            ..self
+        }
+    }
+
     pub async fn send(&self, message: T) -> Result<(), Gone> {
+        let presence = self.presence.as_ref();
+        let charge = presence.map(|presence| presence.hold(message.bytes()));
         let bytes = u32::try_from(message.bytes()).unwrap_or(BYTES).min(BYTES);
         let permit = self.room.clone().acquire_many_owned(bytes).await;
         let room = Room {
             _permit: permit.map_err(|_| Gone)?,
+            _charge: charge,
         };
         self.sender.send((message, room)).await.map_err(|_| Gone)
     }
@@ -100,6 +119,10 @@ mod tests {
     use futures_util::poll;
 
     use super::{BYTES, MESSAGES, Measured, queue};
+    use crate::{
+        limits::{PresenceLimits, Presences},
+        model::UserId,
+    };
 
     const ALL: usize = BYTES as usize;
 
@@ -154,5 +177,30 @@ mod tests {
         drop(receiver);
         assert!(matches!(poll!(&mut waiting), Poll::Ready(Err(_))));
         sender.closed().await;
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_its_user_s_until_it_has_been_taken() {
+        let presences = Presences::new(PresenceLimits {
+            connections: 0,
+            bytes: 10,
+        });
+        let ada = presences.of(UserId::new());
+        let (sender, mut receiver) = queue();
+        sender.send(("nobody's", 10)).await.expect("room");
+        let sender = sender.for_user(ada.clone());
+        sender.send(("ada's", 4)).await.expect("room");
+        // Those for which there is no room yet count, too.
+        let mut waiting = Box::pin(sender.send(("large", ALL)));
+        assert!(poll!(&mut waiting).is_pending());
+        ada.charge(1).expect_err("too much");
+        drop(waiting);
+        drop(ada.charge(6).expect("room"));
+        ada.charge(7).expect_err("too much");
+        receiver.receive().await.expect("nobody's");
+        let (_, room) = receiver.receive().await.expect("ada's");
+        ada.charge(7).expect_err("received is not yet sent on");
+        drop(room);
+        ada.charge(10).expect("room");
     }
 }

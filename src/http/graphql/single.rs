@@ -1,6 +1,11 @@
 //! An answer that is complete when it leaves: its status, headers and body.
 
-use axum::{body::Body, response::Response};
+use std::sync::Arc;
+
+use axum::{
+    body::{Body, Bytes},
+    response::Response,
+};
 use http::{
     HeaderValue, StatusCode,
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE},
@@ -11,14 +16,21 @@ use super::{
     media::Media,
     respond::Payload,
 };
+use crate::limits::{Charge, Presence};
 
-pub(super) fn success(payload: &Payload, media: Media) -> Response {
+/// `presence`: whose the answer is until it has been taken; nobody's in particular where nobody has
+/// signed in.
+pub(super) fn success(
+    payload: &Payload,
+    media: Media,
+    presence: Option<&Arc<Presence>>,
+) -> Response {
     let status = if payload.was_executed() || media == Media::Json {
         StatusCode::OK
     } else {
         StatusCode::BAD_REQUEST
     };
-    respond_with(status, payload.to_json(), media)
+    respond_with(status, counted(payload.to_json(), presence), media)
 }
 
 pub(super) fn refusal(failure: Failure, media: Media) -> Response {
@@ -40,7 +52,7 @@ pub(super) fn refused(
         (Kind::Request, Media::GraphqlResponse) => StatusCode::BAD_REQUEST,
         (Kind::Request, Media::Json) => StatusCode::OK,
     };
-    let mut response = respond_with(status, body, media);
+    let mut response = respond_with(status, body.into(), media);
     let headers = response.headers_mut();
     if let Kind::Method(allowed) = kind {
         headers.insert(ALLOW, HeaderValue::from_static(allowed));
@@ -59,7 +71,7 @@ pub(super) fn plain_refusal(failure: Failure) -> Response {
     refusal(failure, Media::Json)
 }
 
-pub(super) fn respond_with(status: StatusCode, body: String, media: Media) -> Response {
+pub(super) fn respond_with(status: StatusCode, body: Bytes, media: Media) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -67,4 +79,26 @@ pub(super) fn respond_with(status: StatusCode, body: String, media: Media) -> Re
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(VARY, HeaderValue::from_static("accept"));
     response
+}
+
+/// A body that counts as the user's until the connection has taken the last of it.
+pub(super) fn counted(body: String, presence: Option<&Arc<Presence>>) -> Bytes {
+    match presence {
+        Some(presence) => Bytes::from_owner(Counted {
+            _charge: presence.hold(body.len()),
+            body,
+        }),
+        None => body.into(),
+    }
+}
+
+struct Counted {
+    body: String,
+    _charge: Charge,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        self.body.as_bytes()
+    }
 }

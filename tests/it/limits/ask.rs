@@ -54,8 +54,11 @@ pub fn http_request(transport: Transport, request: &Value) -> Request<Body> {
         let address = format!("/graphql?{}", pairs.finish());
         (Request::get(address), Body::empty())
     } else {
-        let builder = Request::post("/graphql").header(header::CONTENT_TYPE, "application/json");
-        (builder, Body::from(request.to_string()))
+        let body = request.to_string();
+        let builder = Request::post("/graphql")
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::CONTENT_LENGTH, body.len());
+        (builder, Body::from(body))
     };
     builder
         .header(header::ACCEPT, accept)

@@ -8,7 +8,7 @@ use loquat::{
 };
 
 /// Each setting, a value within its range, the limit that it sets, and its default.
-const CHOSEN: [(&str, u64, Limit, u64); 12] = [
+const CHOSEN: [(&str, u64, Limit, u64); 13] = [
     ("LOQUAT_MAX_BODY_BYTES", 2_000, Limit::BodyBytes, 1_048_576),
     ("LOQUAT_MAX_BATCH", 7, Limit::Batch, 1),
     ("LOQUAT_REQUEST_SECONDS", 8, Limit::RequestSeconds, 30),
@@ -30,6 +30,12 @@ const CHOSEN: [(&str, u64, Limit, u64); 12] = [
         18,
         Limit::Connections,
         100,
+    ),
+    (
+        "LOQUAT_MAX_IN_FLIGHT_BYTES",
+        2_000_000,
+        Limit::InFlightBytes,
+        134_217_728,
     ),
 ];
 
@@ -60,6 +66,7 @@ fn value(limits: &LimitSettings, limit: Limit) -> u64 {
         Limit::Cost => document.cost,
         Limit::SocketOperations => request.socket_operations as u64,
         Limit::Connections => request.connections_per_user as u64,
+        Limit::InFlightBytes => request.in_flight_bytes as u64,
         other => panic!("{} cannot be chosen", other.name()),
     }
 }
@@ -95,6 +102,7 @@ fn what_would_turn_the_server_or_a_limit_off_stops_the_start() {
         ("LOQUAT_MAX_COST", 10, 1_000_000_000),
         ("LOQUAT_MAX_SOCKET_OPERATIONS", 1, 10_000),
         ("LOQUAT_MAX_CONNECTIONS_PER_USER", 1, 100_000_u64),
+        ("LOQUAT_MAX_IN_FLIGHT_BYTES", 1_048_576, 68_719_476_736),
     ] {
         for good in [least, most] {
             limits(&[(name, good)]).expect(name);
@@ -136,6 +144,13 @@ fn a_limit_that_another_one_keeps_from_being_reached_stops_the_start() {
                 ("LOQUAT_MAX_CONNECTIONS", 50),
             ],
             "LOQUAT_MAX_CONNECTIONS_PER_USER and LOQUAT_MAX_CONNECTIONS contradict each other: one user has no more than all of them, so the first may be 50 at most",
+        ),
+        (
+            [
+                ("LOQUAT_MAX_BODY_BYTES", 2_000_001),
+                ("LOQUAT_MAX_IN_FLIGHT_BYTES", 2_000_000),
+            ],
+            "LOQUAT_MAX_BODY_BYTES and LOQUAT_MAX_IN_FLIGHT_BYTES contradict each other: a body is under way too, so the first may be 2000000 at most",
         ),
     ] {
         assert_eq!(limits(&chosen).expect_err("contradictory"), problem);

@@ -15,7 +15,10 @@ use http::{Request, Response};
 use loquat::{
     auth::Credential,
     config::{LimitSettings, RequestLimits},
-    graphql::guard::{Guard, Limits},
+    graphql::{
+        TextBudget,
+        guard::{Guard, Limits},
+    },
     http::{
         graphql::{Backend, Endpoint, Options, Persisted, SignInError, Timing, router},
         server::Server,
@@ -117,7 +120,7 @@ impl Backend for MiniBackend {
         }
     }
 
-    fn attach(&self, request: GraphqlRequest, session: &User) -> GraphqlRequest {
+    fn attach(&self, request: GraphqlRequest, session: &User, _: TextBudget) -> GraphqlRequest {
         request.data(session.clone())
     }
 }

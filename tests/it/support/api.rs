@@ -3,7 +3,9 @@ use futures_util::{StreamExt, stream::BoxStream};
 use loquat::{
     accounts::{Ended, Session},
     db::Viewer,
-    graphql::{Schema, schema, session_data},
+    graphql::{Schema, TextBudget, schema, session_data},
+    limits::{PresenceLimits, Presences},
+    model::UserId,
 };
 use serde_json::{Value, json};
 
@@ -108,8 +110,18 @@ impl<'r> Api<'r> {
             &self.replica.chat,
             &self.replica.accounts,
             session_of(viewer),
+            ample_budget(),
         )
     }
+}
+
+/// For a user who has nothing else under way, and may have anything.
+pub fn ample_budget() -> TextBudget {
+    let presences = Presences::new(PresenceLimits {
+        connections: 0,
+        bytes: usize::MAX,
+    });
+    TextBudget::new(presences.of(UserId::new()).hold(0), 0)
 }
 
 /// As if the viewer had just signed in.

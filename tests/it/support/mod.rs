@@ -18,7 +18,7 @@ mod wire;
 
 use std::{future::Future, time::Duration};
 
-pub use api::{Api, session_of, text};
+pub use api::{Api, ample_budget, session_of, text};
 pub use blindfold::Blindfold;
 pub use cable::Cable;
 pub use database::{TOLERANCE, TestDatabase, by_token, identity, sign_in, sign_in_as};

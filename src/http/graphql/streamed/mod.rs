@@ -27,24 +27,27 @@ use tracing::Instrument;
 
 use super::{
     Backend, Endpoint,
-    connections::Place,
     endpoint::{Operation, over},
     failure::Failure,
     media::Form,
     queue::{self, Gone, Measured, Room},
     respond::{self, Payload},
 };
-use crate::telemetry::RequestId;
+use crate::{
+    limits::{Charge, Place},
+    telemetry::RequestId,
+};
 
 /// What nginx is asked by, for one response: to pass on what there is.
 const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Runs the operation in a task of its own, which ends with it, or when the client goes. Refused
-/// when the user has too many sockets and streams already.
+/// when the user has too many sockets and streams already. `charge` is what it was sent in.
 pub(super) fn answer<B: Backend>(
     endpoint: &Endpoint<B>,
     operation: Operation,
     session: Option<B::Session>,
+    charge: Option<Charge>,
     form: Form,
     id: &RequestId,
 ) -> Result<Response, Failure> {
@@ -52,15 +55,15 @@ pub(super) fn answer<B: Backend>(
         .as_ref()
         .map(|session| endpoint.connect(session))
         .transpose()?;
-    let (queue, body) = queue::queue();
-    let run = run(
-        endpoint.clone(),
-        operation,
-        session,
-        form,
-        queue,
-        id.clone(),
-    );
+    let (mut queue, body) = queue::queue();
+    if let Some(session) = &session {
+        queue = queue.for_user(endpoint.presence(session));
+    }
+    let (serving, id) = (endpoint.clone(), id.clone());
+    let run = async move {
+        run(serving, operation, session, form, queue, id).await;
+        drop(charge);
+    };
     endpoint.lifecycle.spawn(run.in_current_span());
     Ok(respond(form, parts(body, place)))
 }

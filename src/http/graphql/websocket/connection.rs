@@ -15,7 +15,10 @@ use tracing::Instrument;
 
 use super::{
     super::{
-        Backend, Endpoint, connections::Place, endpoint::over, failure::Failure, params::Params,
+        Backend, Endpoint,
+        endpoint::{admit, over},
+        failure::Failure,
+        params::Params,
         queue,
     },
     operation::{self, Speaker},
@@ -25,6 +28,7 @@ use super::{
 };
 use crate::{
     auth::{credential_from_connection_init, credential_from_ping},
+    limits::Place,
     model::Limit,
 };
 
@@ -183,7 +187,9 @@ impl<B: Backend> Connection<B> {
                 ClientMessage::ConnectionInit { payload } => self.init(&payload),
                 ClientMessage::Ping { payload } => self.ping(payload).await,
                 ClientMessage::Pong => Ok(()),
-                ClientMessage::Subscribe { id, params } => self.subscribe(id, *params).await,
+                ClientMessage::Subscribe { id, params } => {
+                    self.subscribe(id, *params, text.len()).await
+                }
                 ClientMessage::Complete { id } => {
                     self.registry.complete(&id);
                     Ok(())
@@ -280,7 +286,8 @@ impl<B: Backend> Connection<B> {
         self.say(answer).await
     }
 
-    async fn subscribe(&mut self, id: String, params: Params) -> Result<(), End> {
+    /// `bytes`: of the message that says so.
+    async fn subscribe(&mut self, id: String, params: Params, bytes: usize) -> Result<(), End> {
         let Phase::Open(session) = &self.phase else {
             return Err(Close::unauthorized().into());
         };
@@ -290,20 +297,28 @@ impl<B: Backend> Connection<B> {
         let Some(ticket) = self.registry.begin(id.clone(), awaited) else {
             return Err(Close::id_taken(&id).into());
         };
+        let presence = self.endpoint.presence(&session);
         let most = self.endpoint.options.limits.socket_operations;
-        if running >= most {
-            self.registry.end(&ticket);
-            let message = ServerMessage::Error {
-                id: &id,
-                payload: &[too_many_operations(most)],
-            };
-            return self.say(message.into_message()).await;
-        }
+        let admitted = match running < most {
+            true => admit(&presence, bytes),
+            false => Err(too_many_operations(most)),
+        };
+        let charge = match admitted {
+            Ok(charge) => charge,
+            Err(failure) => {
+                self.registry.end(&ticket);
+                let message = ServerMessage::Error {
+                    id: &id,
+                    payload: std::slice::from_ref(&*failure.error),
+                };
+                return self.say(message.into_message()).await;
+            }
+        };
         let speaker = Speaker {
             ticket: ticket.clone(),
-            queue: self.queue.clone(),
+            queue: self.queue.clone().for_user(presence),
         };
-        let run = operation::run(self.endpoint.clone(), session, params, speaker);
+        let run = operation::run(self.endpoint.clone(), session, params, speaker, charge);
         let task = self.operations.spawn(run.in_current_span());
         self.registry.started(&ticket, task);
         Ok(())
@@ -342,11 +357,11 @@ async fn ended<B: Backend>(phase: &Phase<B::Session>) -> &'static str {
     }
 }
 
-fn too_many_operations(most: usize) -> async_graphql::ServerError {
+fn too_many_operations(most: usize) -> Failure {
     let message = format!(
         "A socket may run at most {most} operations at once: complete one, or open another socket."
     );
-    *Failure::limit(Limit::SocketOperations, most as u64, message).error
+    Failure::limit(Limit::SocketOperations, most as u64, message)
 }
 
 fn is_too_large(error: &axum::Error) -> bool {

@@ -21,7 +21,7 @@ use super::{
     registry::Ticket,
     writer::Outgoing,
 };
-use crate::telemetry::RequestId;
+use crate::{limits::Charge, telemetry::RequestId};
 
 /// Where an operation's messages go. A send that fails means that the socket is gone.
 pub(super) struct Speaker {
@@ -29,12 +29,14 @@ pub(super) struct Speaker {
     pub queue: queue::Sender<Outgoing>,
 }
 
-/// Runs the operation to its end. A panic ends it and nothing else.
+/// Runs the operation to its end. A panic ends it and nothing else. `_charge` is what it was sent
+/// in.
 pub(super) async fn run<B: Backend>(
     endpoint: Endpoint<B>,
     session: B::Session,
     params: Params,
     speaker: Speaker,
+    _charge: Charge,
 ) {
     let id = RequestId::new();
     let span = tracing::info_span!("operation", request.id = id.as_str());

@@ -19,7 +19,7 @@ use serde_json::Value;
 use tokio::{runtime, sync::oneshot};
 
 use super::{super::broker::Lossy, Common, User};
-use crate::support::{QUICK, Replica, TestDatabase, session_of};
+use crate::support::{QUICK, Replica, TestDatabase, ample_budget, session_of};
 
 /// Quicker than any user, and slower than a machine with much to do.
 const TIMING: Timing = Timing {
@@ -153,6 +153,7 @@ impl Thread {
             &self.chat,
             &self.accounts,
             session_of(&user.viewer),
+            ample_budget(),
         )
     }
 
