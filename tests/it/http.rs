@@ -1,11 +1,15 @@
 //! GraphQL over HTTP, by its draft, on the transports' own small schema.
 
+use std::{convert::Infallible, time::Duration};
+
 use axum::body::Body;
-use http::{Method, Request, StatusCode, header};
+use futures_util::{FutureExt, stream};
+use http::{HeaderValue, Method, Request, StatusCode, header};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::Instant,
 };
 
 use crate::{
@@ -392,6 +396,22 @@ async fn a_draining_server_takes_nothing_new_and_finishes_what_it_has() {
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(refused.headers().contains_key(header::RETRY_AFTER));
     assert_eq!(code(&mini::json(refused).await), "UNAVAILABLE");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_for_a_body_that_is_refused() {
+    let mini = Mini::new();
+    let endless = Body::from_stream(stream::pending::<Result<Vec<u8>, Infallible>>());
+    let mut request = post(GRAPHQL, endless);
+    let refused = HeaderValue::from_static("Bearer refused");
+    request.headers_mut().insert(header::AUTHORIZATION, refused);
+    let begun = Instant::now();
+    let mut answering = Box::pin(mini.send(request));
+    assert!((&mut answering).now_or_never().is_none());
+    mini.lifecycle.begin_hard_stop();
+    assert_eq!(answering.await.status(), StatusCode::UNAUTHORIZED);
+    // The clock stands still unless somebody waits for it.
+    assert_eq!(begun.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test]

@@ -65,7 +65,10 @@ async fn run<B: Backend>(
     let (session, charge, presence) = match admitted {
         Ok(admitted) => admitted,
         Err(failure) => {
-            body::refuse(&parts.headers, body).await;
+            tokio::select! {
+                () = body::refuse(&parts.headers, body) => {}
+                () = endpoint.lifecycle.hard_stop().cancelled() => {}
+            }
             return Err(failure);
         }
     };
