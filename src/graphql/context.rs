@@ -1,7 +1,7 @@
 //! What every resolver may rely on: a viewer, the chat, and the loaders of this request.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -29,18 +29,44 @@ use crate::{
 pub struct RequestContext {
     pub session: Session,
     pub budget: Arc<TextBudget>,
-    pub conversations: DataLoader<ConversationLoader>,
-    pub system_prompts: DataLoader<SystemPromptLoader>,
-    pub messages: DataLoader<MessageLoader>,
-    pub last_messages: DataLoader<LastMessageLoader>,
-    pub active_replies: DataLoader<ActiveReplyLoader>,
-    pub path_pages: DataLoader<PathPageLoader>,
-    pub path_counts: DataLoader<PathCountLoader>,
-    pub version_counts: DataLoader<VersionCountLoader>,
-    pub versions: DataLoader<VersionsLoader>,
-    pub users: DataLoader<UserLoader>,
-    pub user_usage: DataLoader<UserUsageLoader>,
-    own_user: DataLoader<OwnUserLoader>,
+    chat: Chat,
+    accounts: Accounts,
+    loaders: Loaders,
+}
+
+macro_rules! loaders {
+    ($($name:ident: $loader:ident of $source:ident,)*) => {
+        /// Each is made when it is first asked: most requests need few, and a subscription that
+        /// waits none.
+        #[derive(Default)]
+        struct Loaders {
+            $($name: OnceLock<DataLoader<$loader>>,)*
+        }
+
+        impl RequestContext {
+            $(
+                pub fn $name(&self) -> &DataLoader<$loader> {
+                    let start = || Loader::start(&self.$source, &self.session.viewer);
+                    self.loaders.$name.get_or_init(start)
+                }
+            )*
+        }
+    };
+}
+
+loaders! {
+    conversations: ConversationLoader of chat,
+    system_prompts: SystemPromptLoader of chat,
+    messages: MessageLoader of chat,
+    last_messages: LastMessageLoader of chat,
+    active_replies: ActiveReplyLoader of chat,
+    path_pages: PathPageLoader of chat,
+    path_counts: PathCountLoader of chat,
+    version_counts: VersionCountLoader of chat,
+    versions: VersionsLoader of chat,
+    own_user: OwnUserLoader of chat,
+    users: UserLoader of accounts,
+    user_usage: UserUsageLoader of accounts,
 }
 
 /// How much long text one answer may hold. The guard bounds how many fields are asked for; this
@@ -128,22 +154,12 @@ pub fn session_data(
     session: Session,
     budget: TextBudget,
 ) -> Request {
-    let viewer = &session.viewer;
     request.data(RequestContext {
-        conversations: Loader::start(chat, viewer),
-        system_prompts: Loader::start(chat, viewer),
-        messages: Loader::start(chat, viewer),
-        last_messages: Loader::start(chat, viewer),
-        active_replies: Loader::start(chat, viewer),
-        path_pages: Loader::start(chat, viewer),
-        path_counts: Loader::start(chat, viewer),
-        version_counts: Loader::start(chat, viewer),
-        versions: Loader::start(chat, viewer),
-        users: Loader::start(accounts, viewer),
-        user_usage: Loader::start(accounts, viewer),
-        budget: Arc::new(budget),
-        own_user: Loader::start(chat, viewer),
         session,
+        budget: Arc::new(budget),
+        chat: chat.clone(),
+        accounts: accounts.clone(),
+        loaders: Loaders::default(),
     })
 }
 
@@ -154,7 +170,7 @@ impl RequestContext {
 
     /// The viewer's own row, as it is now.
     pub async fn user(&self) -> Result<User, ApiError> {
-        let found = self.own_user.load_one(()).await?;
+        let found = self.own_user().load_one(()).await?;
         found.ok_or_else(|| ApiError::not_found("viewer"))
     }
 }

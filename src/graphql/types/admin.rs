@@ -105,6 +105,9 @@ impl Admin {
 
 async fn find_user(context: &Context<'_>, id: &ID) -> Result<Option<User>, ApiError> {
     let id: AdminUserId = ids::decode("id", id)?;
-    let found = request_context(context)?.users.load_one(id.into()).await?;
+    let found = request_context(context)?
+        .users()
+        .load_one(id.into())
+        .await?;
     Ok(found.map(User))
 }

@@ -72,7 +72,7 @@ impl AuditEvent {
         let request = request_context(context)?;
         match self.0.user_id {
             Some(id) if request.viewer().access().allows(Right::Admin) => {
-                Ok(request.users.load_one(id).await?.map(User))
+                Ok(request.users().load_one(id).await?.map(User))
             }
             _ => Ok(None),
         }

@@ -72,7 +72,7 @@ impl Conversation {
             Ok(request) => request,
             Err(error) => return Some(Err(error)),
         };
-        let found = request.last_messages.load_one(self.0.id).await;
+        let found = request.last_messages().load_one(self.0.id).await;
         found.map(|found| found.map(Message)).transpose()
     }
 
@@ -82,7 +82,7 @@ impl Conversation {
             Ok(request) => request,
             Err(error) => return Some(Err(error)),
         };
-        let found = request.active_replies.load_one(self.0.id).await;
+        let found = request.active_replies().load_one(self.0.id).await;
         found.map(|found| found.map(Message)).transpose()
     }
 
@@ -111,7 +111,7 @@ impl Conversation {
         .request(&list)?;
         let answer = request_context(context)?;
         let page = answer
-            .path_pages
+            .path_pages()
             .load_one((self.0.id, request))
             .await?
             .unwrap_or_default();
@@ -128,7 +128,7 @@ pub struct ConversationConnection {
 impl Conversation {
     async fn load_system_prompt(&self, context: &Context<'_>) -> Result<Option<String>, ApiError> {
         let request = request_context(context)?;
-        match request.system_prompts.load_one(self.0.id).await? {
+        match request.system_prompts().load_one(self.0.id).await? {
             Some(prompt) => request
                 .budget
                 .spend(&prompt)

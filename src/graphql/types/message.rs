@@ -25,7 +25,7 @@ impl Message {
     /// The conversation that it belongs to.
     async fn conversation(&self, context: &Context<'_>) -> Result<Conversation, ApiError> {
         request_context(context)?
-            .conversations
+            .conversations()
             .load_one(self.0.conversation_id)
             .await?
             .map(Conversation)
@@ -44,7 +44,7 @@ impl Message {
     async fn versions(&self, context: &Context<'_>) -> Result<List<Message>, ApiError> {
         let request = request_context(context)?;
         let key = (self.0.fork(), self.0.version_number);
-        let versions = request.versions.load_one(key).await?;
+        let versions = request.versions().load_one(key).await?;
         // Deleted since it was read, it is still its own alternative.
         let versions = versions.unwrap_or_else(|| [self.0.clone()].into());
         request.budget.hold(&versions)?;
@@ -58,7 +58,7 @@ impl Message {
 
     /// How many versions there are, however many `versions` shows.
     async fn version_count(&self, context: &Context<'_>) -> Result<i32, ApiError> {
-        let counts = &request_context(context)?.version_counts;
+        let counts = request_context(context)?.version_counts();
         let count = counts.load_one(self.0.fork()).await?;
         Ok(count.unwrap_or(self.0.version_number))
     }
@@ -133,7 +133,7 @@ impl Message {
 }
 
 async fn find(context: &Context<'_>, id: MessageId) -> Result<Option<Message>, ApiError> {
-    let found = request_context(context)?.messages.load_one(id).await?;
+    let found = request_context(context)?.messages().load_one(id).await?;
     Ok(found.map(Message))
 }
 
@@ -258,7 +258,7 @@ impl MessageConnection {
     /// How many messages the active path has. Counted only when asked for.
     async fn total_count(&self, context: &Context<'_>) -> Result<i32, ApiError> {
         let count = request_context(context)?
-            .path_counts
+            .path_counts()
             .load_one(self.list.conversation_id)
             .await?
             .unwrap_or(0);

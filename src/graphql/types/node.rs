@@ -54,10 +54,10 @@ pub async fn load_nodes(
         .map(AuditEventId::from_uuid)
         .collect();
     let (conversations, messages, keys, users, events) = futures_util::try_join!(
-        request.conversations.load_many(conversations),
-        request.messages.load_many(messages),
+        request.conversations().load_many(conversations),
+        request.messages().load_many(messages),
         load_keys(context, &keys),
-        request.users.load_many(users),
+        request.users().load_many(users),
         load_events(context, &events),
     )?;
     let (mut conversations, mut messages) = (take(conversations), take(messages));

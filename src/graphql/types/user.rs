@@ -67,7 +67,7 @@ impl User {
         #[graphql(desc = "Only what ended before.")] until: Option<DateTime>,
     ) -> Result<Usage, ApiError> {
         let key = (self.0.user_id, time_range(since, until));
-        let usage = request_context(context)?.user_usage.load_one(key).await?;
+        let usage = request_context(context)?.user_usage().load_one(key).await?;
         Ok(usage.unwrap_or_default().into())
     }
 }

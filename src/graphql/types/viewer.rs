@@ -172,7 +172,10 @@ async fn find_conversation(
     id: &ID,
 ) -> Result<Option<Conversation>, ApiError> {
     let id = ids::decode("id", id)?;
-    let found = request_context(context)?.conversations.load_one(id).await?;
+    let found = request_context(context)?
+        .conversations()
+        .load_one(id)
+        .await?;
     Ok(found.map(Conversation))
 }
 
