@@ -39,7 +39,8 @@ where
     loop {
         pause.tick().await;
         let question = timeout(chat.timing.lease, ask());
-        let answer = chat.owned(async { Ok(question.await) }).await?;
+        // In a box, since a follower waits for something to ask about most of its life.
+        let answer = Box::pin(chat.owned(async { Ok(question.await) })).await?;
         match answer.unwrap_or(Err(DbError::TimedOut)) {
             Err(error) if error.is_unavailable() => {}
             answer => return Ok(answer?),

@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     net::IpAddr,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -63,9 +64,12 @@ pub enum SignInError {
     Unavailable { retry_after: Duration },
 }
 
-/// The server's own: the chat's schema for users whom accounts sign in.
+/// The server's own: the chat's schema for users whom accounts sign in. Each socket and operation
+/// has a clone.
 #[derive(Clone)]
-pub struct ChatBackend {
+pub struct ChatBackend(Arc<Parts>);
+
+struct Parts {
     schema: Schema,
     chat: Chat,
     accounts: Accounts,
@@ -73,11 +77,11 @@ pub struct ChatBackend {
 
 impl ChatBackend {
     pub fn new(chat: Chat, accounts: Accounts) -> Self {
-        Self {
+        Self(Arc::new(Parts {
             schema: graphql::schema(chat.clone(), accounts.clone()),
             chat,
             accounts,
-        }
+        }))
     }
 }
 
@@ -89,7 +93,7 @@ impl Backend for ChatBackend {
     type Executor = Schema;
 
     fn executor(&self) -> &Schema {
-        &self.schema
+        &self.0.schema
     }
 
     async fn sign_in(
@@ -99,7 +103,7 @@ impl Backend for ChatBackend {
     ) -> Result<Session, SignInError> {
         use std::error::Error;
 
-        match self.accounts.sign_in(credential, address).await {
+        match self.0.accounts.sign_in(credential, address).await {
             Ok(session) => Ok(session),
             // The accounts have noted why.
             Err(
@@ -130,7 +134,7 @@ impl Backend for ChatBackend {
     }
 
     fn note_unusable(&self, error: &CredentialError, address: Option<IpAddr>) {
-        self.accounts.note_unusable(error, address);
+        self.0.accounts.note_unusable(error, address);
     }
 
     fn user(session: &Session) -> UserId {
@@ -161,6 +165,12 @@ impl Backend for ChatBackend {
     }
 
     fn attach(&self, request: Request, session: &Session, budget: TextBudget) -> Request {
-        graphql::session_data(request, &self.chat, &self.accounts, session.clone(), budget)
+        graphql::session_data(
+            request,
+            &self.0.chat,
+            &self.0.accounts,
+            session.clone(),
+            budget,
+        )
     }
 }

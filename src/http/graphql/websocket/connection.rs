@@ -157,7 +157,8 @@ impl<B: Backend> Connection<B> {
                 _ = writer.join_next() => Err(End::Cut),
                 frame = incoming.next() => {
                     heard = true;
-                    self.receive(frame).await
+                    // In a box, since a socket waits for the next one most of its life.
+                    Box::pin(self.receive(frame)).await
                 }
                 (session, answer) = judged(&mut self.signing_in) => {
                     self.signing_in = None;

@@ -59,7 +59,8 @@ async fn speak<B: Backend>(
     speaker: &Speaker,
     id: &RequestId,
 ) -> Option<Message> {
-    let prepared = endpoint.prepare(params, Carrier::Socket, Some(session));
+    // What a subscription is not at any more is in boxes: it lives long, and there are many.
+    let prepared = Box::pin(endpoint.prepare(params, Carrier::Socket, Some(session)));
     let operation = match prepared.await {
         Ok(operation) => operation,
         Err(failure) => return Some(speaker.failed(&failure)),
@@ -67,7 +68,7 @@ async fn speak<B: Backend>(
     if operation.kind == OperationType::Subscription {
         return follow(endpoint, operation, speaker, id).await;
     }
-    let event = endpoint.execute(operation, endpoint.deadline()).await;
+    let event = Box::pin(endpoint.execute(operation, endpoint.deadline())).await;
     match speaker.next(event, id).await {
         Said::Next => Some(speaker.completed()),
         Said::Last(message) => Some(message),
