@@ -3,7 +3,7 @@
 //!
 //! Invariant: an error names the header or key at fault and never repeats what it held.
 
-use http::{HeaderMap, HeaderName, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
@@ -119,6 +119,19 @@ pub fn credential_from_connection_init(
         Some(credential) => Ok(Some(credential)),
         None => credential_from_headers(headers),
     }
+}
+
+/// Those headers of a handshake that a credential may stand in, in memory of their own. The others
+/// share one large buffer with the request, and each that is kept keeps all of it.
+pub fn credential_headers(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::new();
+    for name in [&AUTHORIZATION, &USER_ID, &GATEWAY_SECRET] {
+        for value in headers.get_all(name) {
+            let copy = HeaderValue::from_bytes(value.as_bytes());
+            kept.append(name, copy.expect("it was one"));
+        }
+    }
+    kept
 }
 
 /// The fresh credential in the payload of a ping, as in that of `connection_init`.
@@ -265,4 +278,33 @@ fn user(name: &str) -> Result<String, CredentialError> {
         return Err(CredentialError::Characters(USER_ID_NAME));
     }
     Ok(name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+    use super::credential_headers;
+
+    #[test]
+    fn what_a_socket_keeps_of_its_handshake_does_not_hold_the_whole_request() {
+        let request = Bytes::from_static(b"Bearer a, Bearer b, ann, secret, other").to_vec();
+        let request = Bytes::from(request);
+        let value = |range| HeaderValue::from_maybe_shared(request.slice(range)).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.append(header::AUTHORIZATION, value(0..8));
+        headers.append(header::AUTHORIZATION, value(10..18));
+        headers.append(HeaderName::from_static("x-user-id"), value(20..23));
+        headers.append(HeaderName::from_static("x-gateway-secret"), value(25..31));
+        headers.append(header::COOKIE, value(33..38));
+
+        let kept = credential_headers(&headers);
+
+        let cookie = headers.remove(header::COOKIE);
+        assert_eq!(cookie.as_ref(), Some(&value(33..38)));
+        assert_eq!(kept, headers);
+        drop((headers, cookie));
+        assert!(request.is_unique());
+    }
 }

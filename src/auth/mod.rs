@@ -22,7 +22,7 @@ mod token;
 pub use authenticator::{AuthSetupError, Authenticator};
 pub use credential::{
     API_KEY_PREFIX, Credential, CredentialError, credential_from_connection_init,
-    credential_from_headers, credential_from_ping, no_credential_in_query,
+    credential_from_headers, credential_from_ping, credential_headers, no_credential_in_query,
 };
 pub use diagnosis::{Diagnosis, diagnose, name_of_key_set};
 pub use error::{AuthError, Reason};

@@ -19,7 +19,10 @@ use super::{
     protocol::{Close, SUBPROTOCOL},
 };
 use crate::{
-    auth::no_credential_in_query, graphql::ErrorCode, http::server::Seat, telemetry::RequestId,
+    auth::{credential_headers, no_credential_in_query},
+    graphql::ErrorCode,
+    http::server::Seat,
+    telemetry::RequestId,
 };
 
 /// The default of 128 KiB would be held by every idle socket.
@@ -72,12 +75,15 @@ pub(in super::super) async fn accept<B: Backend>(
     let speaks = upgrade.selected_protocol().is_some();
     let seat = parts.extensions.remove::<Seat>();
     let span = tracing::info_span!("socket", request.id = id.as_str());
+    let (headers, address) = (
+        credential_headers(&parts.headers),
+        address_of(&parts.extensions),
+    );
     upgrade.on_upgrade(move |socket| async move {
         let lifecycle = endpoint.lifecycle.clone();
         let run = async move {
             if speaks {
-                let address = address_of(&parts.extensions);
-                connection::run(endpoint, socket, parts.headers, address).await;
+                connection::run(endpoint, socket, headers, address).await;
             } else {
                 refuse_protocol(socket, endpoint.options.timing.close).await;
             }
