@@ -89,8 +89,9 @@ pub(in super::super) async fn accept<B: Backend>(
             }
             drop(seat);
         };
-        // The process waits for its sockets. A panic is in the log; the socket is gone with it.
-        drop(lifecycle.spawn(run.instrument(span)).await);
+        // The process waits for its sockets. A panic is in the log; the socket is gone with it. The
+        // library's own task ends here.
+        drop(lifecycle.spawn(run.instrument(span)));
     })
 }
 
