@@ -153,7 +153,10 @@ impl Crowd {
     /// Panics if what is measured is not what it says.
     pub fn judge(&self) {
         for (kind, attendance) in &self.attendance {
-            assert_eq!(attendance.0.borrow().fault, None, "{kind}");
+            let attendance = attendance.0.borrow();
+            assert_eq!(attendance.fault, None, "{kind}");
+            let (here, quorum) = (attendance.here, kind.quorum());
+            assert!(here >= quorum, "only {here} {kind} are left of {quorum}");
         }
     }
 

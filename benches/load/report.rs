@@ -51,7 +51,9 @@ impl Report {
 
     pub fn end(&self) {
         if let Some((ratio, whose)) = &self.worst {
-            println!("The p99 grew the most, {ratio:.2} times, beside {whose}.");
+            println!(
+                "Of those that are there, the p99 grew the most, {ratio:.2} times, beside {whose}."
+            );
         }
     }
 }

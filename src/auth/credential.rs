@@ -128,7 +128,9 @@ pub fn credential_headers(headers: &HeaderMap) -> HeaderMap {
     for name in [&AUTHORIZATION, &USER_ID, &GATEWAY_SECRET] {
         for value in headers.get_all(name) {
             let copy = HeaderValue::from_bytes(value.as_bytes());
-            kept.append(name, copy.expect("it was one"));
+            let mut copy = copy.expect("the bytes of a value are those of one");
+            copy.set_sensitive(value.is_sensitive());
+            kept.append(name, copy);
         }
     }
     kept

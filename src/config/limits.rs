@@ -79,6 +79,9 @@ impl Default for RequestLimits {
     }
 }
 
+/// A body takes up twice its size while it is read, and should not be the only thing under way.
+const BODIES_IN_FLIGHT: usize = 4;
+
 /// `max_connections`: those of all users together.
 pub(super) fn resolve(
     sources: &Sources,
@@ -126,8 +129,11 @@ pub(super) fn resolve(
     at_most(
         sources,
         (&names::MAX_BODY_BYTES, request.body_bytes as u64),
-        (&names::MAX_IN_FLIGHT_BYTES, request.in_flight_bytes as u64),
-        "a body is under way too",
+        (
+            &names::MAX_IN_FLIGHT_BYTES,
+            (request.in_flight_bytes / BODIES_IN_FLIGHT) as u64,
+        ),
+        "a body takes up more than its size while it is read, and others are under way",
     )?;
     Ok(limits)
 }
@@ -163,13 +169,14 @@ fn document(sources: &Sources) -> Result<DocumentLimits, SettingsError> {
 
 fn request(sources: &Sources) -> Result<RequestLimits, SettingsError> {
     let defaults = RequestLimits::default();
+    let body_bytes = number(
+        sources,
+        &names::MAX_BODY_BYTES,
+        1024..=64 << 20,
+        defaults.body_bytes,
+    )?;
     Ok(RequestLimits {
-        body_bytes: number(
-            sources,
-            &names::MAX_BODY_BYTES,
-            1024..=64 << 20,
-            defaults.body_bytes,
-        )?,
+        body_bytes,
         batch: number(sources, &names::MAX_BATCH, 1..=100, defaults.batch)?,
         time: seconds(
             sources,
@@ -192,8 +199,8 @@ fn request(sources: &Sources) -> Result<RequestLimits, SettingsError> {
         in_flight_bytes: number(
             sources,
             &names::MAX_IN_FLIGHT_BYTES,
-            1 << 20..=64 << 30,
-            defaults.in_flight_bytes,
+            8 << 20..=64 << 30,
+            defaults.in_flight_bytes.max(BODIES_IN_FLIGHT * body_bytes),
         )?,
     })
 }

@@ -5,7 +5,10 @@
 //! something else to the next: through it every statement goes unnamed. Switching the library's cache
 //! off does not do that: it goes on to name statements, and forgets the names.
 
-use std::ops::{Deref, DerefMut};
+use std::{
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
 
 use futures_util::{future::BoxFuture, stream::BoxStream};
 use sqlx::{
@@ -15,7 +18,7 @@ use sqlx::{
         PgArguments, PgConnectOptions, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo,
     },
 };
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::timeout};
 
 use super::turns::Turn;
 
@@ -69,6 +72,9 @@ pub(super) struct Tx {
 
 const OPEN: &str = "only its end takes it";
 
+/// Longer than the longest statement may take.
+const LONGEST_ROLLBACK: Duration = Duration::from_secs(20);
+
 impl Tx {
     pub async fn commit(mut self) -> Result<(), sqlx::Error> {
         let (connection, _turn) = self.open.take().expect(OPEN);
@@ -83,8 +89,9 @@ impl Drop for Tx {
     fn drop(&mut self) {
         if let (Some((connection, turn)), Ok(runtime)) = (self.open.take(), Handle::try_current()) {
             runtime.spawn(async move {
-                // If it fails the connection is broken, and closed.
-                drop(connection.tx.rollback().await);
+                // A host that has vanished says nothing for ever; one that lives has ended the
+                // statement by then. The library sees to the connection, whatever comes of this.
+                drop(timeout(LONGEST_ROLLBACK, connection.tx.rollback()).await);
                 drop(turn);
             });
         }

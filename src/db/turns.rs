@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::model::UserId;
 
-/// The right to one transaction; given back when its connection is free again.
+/// The right to one transaction; given back when it has ended.
 #[derive(Debug)]
 pub struct Turn {
     _permit: OwnedSemaphorePermit,

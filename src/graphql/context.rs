@@ -110,7 +110,7 @@ impl TextBudget {
 
     /// Lets a text into the answer, or refuses it.
     pub fn spend<'t>(&self, text: &'t str) -> Result<&'t str, ApiError> {
-        self.take(&self.told, text.len()).map(|()| text)
+        self.take(&self.told, json_bytes(text)).map(|()| text)
     }
 
     /// Lets a list be held until the answer is written, or refuses it.
@@ -141,9 +141,28 @@ impl TextBudget {
     }
 }
 
-fn too_much_in_flight(error: TooMuch) -> ApiError {
+/// What a text comes to in an answer.
+fn json_bytes(text: &str) -> usize {
+    let escaped = |byte| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0C => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    text.bytes().map(escaped).sum()
+}
+
+pub fn too_much_in_flight(error: TooMuch) -> ApiError {
     let most = error.most as u64;
-    ApiError::limit_exceeded(Limit::InFlightBytes, most, &error.to_string())
+    let refusal = ApiError::limit_exceeded(Limit::InFlightBytes, most, &error.to_string());
+    match in_flight_retry_after(error) {
+        Some(seconds) => refusal.with("retryAfter", seconds),
+        None => refusal,
+    }
+}
+
+/// When to ask again for what would be too much with what else is under way, in seconds.
+pub fn in_flight_retry_after(error: TooMuch) -> Option<u64> {
+    (!error.always).then_some(1)
 }
 
 /// Signs a request: attaches its session and fresh loaders.
@@ -193,11 +212,18 @@ pub fn chat<'a>(context: &Context<'a>) -> &'a Chat {
 
 #[cfg(test)]
 mod tests {
-    use super::TextBudget;
+    use super::{TextBudget, json_bytes};
     use crate::{
         limits::{PresenceLimits, Presences},
         model::UserId,
     };
+
+    #[test]
+    fn a_text_is_as_long_as_it_is_written() {
+        let text: String = (0..300_u32).filter_map(char::from_u32).collect();
+        let written = serde_json::to_string(&text).expect("text");
+        assert_eq!(json_bytes(&text) + "\"\"".len(), written.len());
+    }
 
     #[test]
     fn texts_count_as_the_user_s_while_their_answer_is_put_together() {

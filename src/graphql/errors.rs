@@ -62,7 +62,7 @@ impl ApiError {
         }
     }
 
-    fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+    pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         self.extensions.push((name, value.into()));
         self
     }

@@ -21,7 +21,7 @@ mod vetting;
 
 use async_graphql::SchemaBuilder;
 
-pub use context::{MOST_TEXT, TextBudget, session_data};
+pub use context::{MOST_TEXT, TextBudget, in_flight_retry_after, session_data};
 pub use errors::{ApiError, ErrorCode, limit_details};
 pub use list::List;
 pub use vetting::Vetting;

@@ -63,6 +63,8 @@ pub struct Charge {
 )]
 pub struct TooMuch {
     pub most: usize,
+    /// It would be too much with nothing else under way, too.
+    pub always: bool,
 }
 
 impl Presences {
@@ -124,11 +126,26 @@ impl Charge {
     /// Room for so many bytes more.
     pub fn grow(&self, bytes: usize) -> Result<(), TooMuch> {
         let most = self.presence.among.limits.bytes;
-        if raise(&self.presence.bytes, bytes, most) {
+        if bytes == 0 || raise(&self.presence.bytes, bytes, most) {
             self.bytes.fetch_add(bytes, Ordering::Relaxed);
-            Ok(())
-        } else {
-            Err(TooMuch { most })
+            return Ok(());
+        }
+        let alone = self.bytes.load(Ordering::Relaxed).checked_add(bytes);
+        Err(TooMuch {
+            most,
+            always: alone.is_none_or(|alone| alone > most),
+        })
+    }
+
+    /// It is to be so many bytes: always possible where they are fewer.
+    pub fn resize(&self, bytes: usize) -> Result<(), TooMuch> {
+        let now = self.bytes.load(Ordering::Relaxed);
+        match bytes.checked_sub(now) {
+            Some(more) => self.grow(more),
+            None => {
+                self.set(bytes);
+                Ok(())
+            }
         }
     }
 
@@ -207,12 +224,23 @@ mod tests {
         let presences = presences();
         let ada = presences.of(UserId::new());
         let first = ada.charge(60).expect("room");
-        assert_eq!(ada.charge(41).expect_err("no room"), TooMuch { most: 100 });
+        let full = TooMuch {
+            most: 100,
+            always: false,
+        };
+        let never = TooMuch {
+            always: true,
+            ..full
+        };
+        assert_eq!(ada.charge(41).expect_err("no room"), full);
+        assert_eq!(ada.charge(101).expect_err("no room"), never);
         first.grow(40).expect("room");
-        assert_eq!(first.grow(1), Err(TooMuch { most: 100 }));
+        assert_eq!(first.grow(1), Err(never));
+        ada.charge(0).expect("nothing is always possible");
         first.grow(usize::MAX).expect_err("no room at all");
         // What was refused is not counted.
-        first.set(10);
+        first.resize(10).expect("less");
+        assert_eq!(first.resize(101), Err(never));
         let second = ada.charge(90).expect("room");
         // What is there is there, and keeps others out.
         let held = ada.hold(1_000);

@@ -78,6 +78,13 @@ impl Default for Limits {
     }
 }
 
+/// A document that may be validated.
+#[derive(Debug)]
+pub struct Read {
+    pub document: ExecutableDocument,
+    pub tokens: u64,
+}
+
 /// A document that may run, and what the operation that is to run costs.
 #[derive(Debug)]
 pub struct Checked {
@@ -117,13 +124,13 @@ impl Guard {
 
     /// Turns the text of a document into a document that is safe to validate. The error carries
     /// its code.
-    pub fn read(&self, source: &str) -> Result<ExecutableDocument, ServerError> {
+    pub fn read(&self, source: &str) -> Result<Read, ServerError> {
         let tokens = lexer::scan(source, self.limits())?;
         self.count(tokens);
         let document = parse_query(source).map_err(|error| Refusal::from_parser(&error))?;
         let sizes = expansion::check(&document, self.limits())?;
         self.count(sizes.visited);
-        Ok(document)
+        Ok(Read { document, tokens })
     }
 
     /// Checks what the operation that is to run asks for. That no operation has the name is for
@@ -148,7 +155,7 @@ impl Guard {
     /// What can be said of a document before anybody gives its variables: it is read, and each of
     /// its operations priced, pages of unknown size as the default one.
     pub fn vet(&self, source: &str) -> Result<ExecutableDocument, ServerError> {
-        let document = self.read(source)?;
+        let Read { document, .. } = self.read(source)?;
         for (name, operation) in document.operations.iter() {
             let name = name.map(Name::as_str);
             self.price(&document, operation, name, &Variables::default())?;

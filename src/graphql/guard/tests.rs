@@ -86,7 +86,7 @@ fn guard() -> Guard {
 fn request(query: &str, variables: serde_json::Value) -> Result<Request, ServerError> {
     let guard = guard();
     let mut request = Request::new(query).variables(Variables::from_json(variables));
-    let checked = guard.check(guard.read(query)?, None, &request.variables)?;
+    let checked = guard.check(guard.read(query)?.document, None, &request.variables)?;
     request.set_parsed_query(checked.document);
     Ok(request)
 }
@@ -367,7 +367,7 @@ async fn a_root_fragment_may_be_shared_by_several_subscriptions() {
          fragment F on Ticks { tick } fragment I on Item { name }",
     ] {
         let guard = guard();
-        let document = guard.read(query).expect("a document");
+        let document = guard.read(query).expect("a document").document;
         let checked = guard
             .check(document, Some("A"), &Variables::default())
             .expect("one root field");

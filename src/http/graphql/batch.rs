@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{
     Backend, Endpoint,
-    endpoint::{Carrier, Operation},
+    endpoint::{Caller, Carrier, Operation},
     failure::{self, Failure},
     media::Media,
     params::Params,
@@ -44,14 +44,14 @@ pub(super) fn within(batch: Vec<Value>, most: usize) -> Result<Vec<Value>, Failu
 pub(super) async fn answer<B: Backend>(
     endpoint: &Endpoint<B>,
     batch: Vec<Value>,
-    session: Option<&B::Session>,
+    caller: Option<&Caller<B>>,
     media: Media,
     id: &RequestId,
 ) -> Result<Response, Failure> {
     let deadline = endpoint.deadline();
     let mut operations = Vec::with_capacity(batch.len());
     for one in batch {
-        operations.push(prepare(endpoint, one, session).await);
+        operations.push(prepare(endpoint, one, caller).await);
     }
     let costs = operations.iter().flatten().map(|operation| operation.cost);
     if let Err(error) = endpoint.guard.check_together(costs) {
@@ -64,8 +64,8 @@ pub(super) async fn answer<B: Backend>(
     let mut refused = None;
     let mut has_run = false;
     let mut body = String::from("[");
-    let presence = session.map(|session| endpoint.presence(session));
-    let so_far = presence.as_ref().map(|presence| presence.hold(0));
+    let presence = caller.map(|caller| &caller.presence);
+    let so_far = presence.map(|presence| presence.hold(0));
     for operation in operations {
         let payload = match operation {
             Err(failure) => {
@@ -94,7 +94,7 @@ pub(super) async fn answer<B: Backend>(
     Ok(match refused {
         Some((kind, retry_after)) if !has_run => single::refused(kind, retry_after, body, media),
         _ => {
-            let body = single::counted(body, presence.as_ref());
+            let body = single::counted(body, presence);
             single::respond_with(StatusCode::OK, body, media)
         }
     })
@@ -103,10 +103,10 @@ pub(super) async fn answer<B: Backend>(
 async fn prepare<B: Backend>(
     endpoint: &Endpoint<B>,
     one: Value,
-    session: Option<&B::Session>,
+    caller: Option<&Caller<B>>,
 ) -> Result<Operation, Failure> {
     let operation = endpoint
-        .prepare(Params::from_json(one)?, Carrier::Post, session)
+        .prepare(Params::from_json(one)?, Carrier::Post, caller)
         .await?;
     if operation.kind == OperationType::Subscription {
         return Err(Failure::request(*failure::coded(

@@ -11,8 +11,8 @@ use http::{
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::{batch, failure::Failure, media, params::Params};
-use crate::{config::RequestLimits, graphql::ErrorCode, model::Limit};
+use super::{batch, failure::Failure, media, params::Params, weight};
+use crate::{config::RequestLimits, graphql::ErrorCode, limits::Charge, model::Limit};
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -32,15 +32,16 @@ pub(super) enum Asked {
 /// The most bytes of a body by nobody in particular: many such bodies may be under way at once.
 const MOST_BYTES_OF_NOBODY: usize = 64 << 10;
 
+/// `charge` is what the request takes up of its user's; none: it is nobody's in particular.
 pub(super) async fn read(
     headers: &HeaderMap,
     body: Body,
     limits: &RequestLimits,
-    is_signed_in: bool,
+    charge: Option<&Charge>,
 ) -> Result<Asked, Failure> {
-    let most = match is_signed_in {
-        true => limits.body_bytes,
-        false => limits.body_bytes.min(MOST_BYTES_OF_NOBODY),
+    let most = match charge {
+        Some(_) => limits.body_bytes,
+        None => limits.body_bytes.min(MOST_BYTES_OF_NOBODY),
     };
     let mut chunks = body.into_data_stream();
     if let Err(failure) = check_form(headers, most) {
@@ -60,6 +61,10 @@ pub(super) async fn read(
         discard(headers, &mut chunks).await;
         return Err(too_large(most));
     };
+    if let Some(charge) = charge {
+        let resized = charge.resize(weight::of_json(&body));
+        resized.map_err(Failure::too_much_in_flight)?;
+    }
     let value = serde_json::from_slice(&body).map_err(|error| {
         Failure::malformed(format!(
             "The body is not JSON (line {}, column {}).",
@@ -73,12 +78,11 @@ pub(super) async fn read(
     }
 }
 
-/// How many bytes a body that is read may have.
-pub(super) fn most_bytes(headers: &HeaderMap, limits: &RequestLimits) -> usize {
+/// What a request takes up until its body has arrived: one of unknown length as the longest.
+pub(super) fn weight(headers: &HeaderMap, limits: &RequestLimits) -> usize {
     let announced = announced(headers).and_then(|announced| usize::try_from(announced).ok());
-    announced
-        .unwrap_or(limits.body_bytes)
-        .min(limits.body_bytes)
+    let bytes = announced.unwrap_or(limits.body_bytes);
+    weight::of_bytes(bytes.min(limits.body_bytes))
 }
 
 /// `None`: the client does not say, or a length that is none.

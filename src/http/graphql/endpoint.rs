@@ -24,25 +24,19 @@ use tracing::Instrument;
 
 use super::{
     Backend, Persisted, SignInError, Timing, failure::Failure, params::Params,
-    unfinished::Unfinished,
+    unfinished::Unfinished, weight,
 };
 use crate::{
     auth::{Credential, CredentialError, credential_from_headers},
     config::RequestLimits,
     graphql::{
         ErrorCode, TextBudget,
-        guard::{self, Guard},
+        guard::{self, Guard, Read},
     },
     http::server::ClientAddress,
     lifecycle::Lifecycle,
     limits::{Charge, Place, Presence, PresenceLimits, Presences},
 };
-
-/// What a request takes up beside its text: its tasks, its loaders, its place in lists.
-const LEAST_BYTES: usize = 8 << 10;
-
-/// What one field of an answer takes up beside texts, while the answer is put together.
-const BYTES_OF_FIELD: usize = 128;
 
 /// One per process; clones are handles to the same.
 #[derive(Clone)]
@@ -66,6 +60,14 @@ pub struct Options {
     pub limits: RequestLimits,
 }
 
+/// Somebody who has signed in, with one request. What it takes up counts as theirs until all that
+/// it began has ended.
+pub(super) struct Caller<B: Backend> {
+    pub session: B::Session,
+    pub presence: Arc<Presence>,
+    pub charge: Arc<Charge>,
+}
+
 /// What brought the operation, and so what it may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Carrier {
@@ -82,6 +84,8 @@ pub(super) struct Operation {
     request: Request,
     /// What it comes to, for a client that asked.
     report: Option<Value>,
+    /// Of the request that brought it.
+    charge: Option<Arc<Charge>>,
 }
 
 impl<B: Backend> Endpoint<B> {
@@ -107,16 +111,30 @@ impl<B: Backend> Endpoint<B> {
     }
 
     /// Room for one more socket or stream of this user.
-    pub(super) fn connect(&self, session: &B::Session) -> Result<Place, Failure> {
-        let most = self.options.limits.connections_per_user;
-        self.presence(session)
-            .connect()
-            .ok_or_else(|| Failure::too_many_connections(most as u64))
+    pub(super) fn connect(&self, presence: &Arc<Presence>) -> Result<Place, Failure> {
+        let most = self.options.limits.connections_per_user as u64;
+        let place = presence.connect();
+        place.ok_or_else(|| Failure::too_many_connections(most))
     }
 
     /// What this user has open and under way.
     pub(super) fn presence(&self, session: &B::Session) -> Arc<Presence> {
         self.presences.of(B::user(session))
+    }
+
+    /// Room for a request of this user, as far as can be said before it is read.
+    pub(super) fn admit(
+        session: B::Session,
+        presence: Arc<Presence>,
+        bytes: usize,
+    ) -> Result<Caller<B>, Failure> {
+        let charge = presence.charge(bytes);
+        let charge = Arc::new(charge.map_err(Failure::too_much_in_flight)?);
+        Ok(Caller {
+            session,
+            presence,
+            charge,
+        })
     }
 
     /// `None`: no credential was offered. One that is refused is a failure, whatever is asked.
@@ -157,22 +175,26 @@ impl<B: Backend> Endpoint<B> {
             })
     }
 
-    /// The one way from parameters to something that can be run.
+    /// The one way from parameters to something that can be run. No caller: nobody in particular.
     pub(super) async fn prepare(
         &self,
         mut params: Params,
         carrier: Carrier,
-        session: Option<&B::Session>,
+        caller: Option<&Caller<B>>,
     ) -> Result<Operation, Failure> {
         if self.lifecycle.is_draining() {
             return Err(Failure::draining());
         }
-        let found = self.persisted.find(&mut params, session.is_some()).await?;
-        let document = self.guard.read(&found.text).map_err(Failure::request)?;
+        let found = self.persisted.find(&mut params, caller.is_some()).await?;
+        let Read { document, tokens } = self.guard.read(&found.text).map_err(Failure::request)?;
+        if let Some(caller) = caller {
+            let grown = caller.charge.grow(weight::of_document(&found.text, tokens));
+            grown.map_err(Failure::too_much_in_flight)?;
+        }
         let operation = select(&document, params.operation_name.as_deref())?;
         let kind = operation.ty;
         carrier.takes(kind)?;
-        if session.is_none() && !self.is_public(&document, operation) {
+        if caller.is_none() && !self.is_public(&document, operation) {
             return Err(Failure::sign_in_first());
         }
         let wants_cost = params.wants_cost();
@@ -186,9 +208,12 @@ impl<B: Backend> Endpoint<B> {
                 Ok((checked, report.transpose()?))
             });
         let (checked, report) = priced.map_err(Failure::request)?;
-        if let Some(session) = session {
-            let answer = self.room_for_answers(session, kind, checked.cost)?;
-            request = self.backend.attach(request, session, answer);
+        if let Some(Caller {
+            session, presence, ..
+        }) = caller
+        {
+            let budget = budget(presence, kind, checked.cost)?;
+            request = self.backend.attach(request, session, budget);
             self.persisted.keep(&found, B::user(session)).await;
         }
         request.set_parsed_query(checked.document);
@@ -197,26 +222,8 @@ impl<B: Backend> Endpoint<B> {
             cost: checked.cost,
             request,
             report,
+            charge: caller.map(|caller| Arc::clone(&caller.charge)),
         })
-    }
-
-    /// That of a query is taken now, that of a subscription when there is something to tell.
-    fn room_for_answers(
-        &self,
-        session: &B::Session,
-        kind: OperationType,
-        cost: u64,
-    ) -> Result<TextBudget, Failure> {
-        let fields = usize::try_from(cost).unwrap_or(usize::MAX);
-        let bytes = fields.saturating_mul(BYTES_OF_FIELD);
-        let presence = self.presence(session);
-        let charge = match kind {
-            OperationType::Subscription => presence.hold(0),
-            _ => presence
-                .charge(bytes)
-                .map_err(Failure::too_much_in_flight)?,
-        };
-        Ok(TextBudget::new(charge, bytes))
     }
 
     /// When what is begun now must be answered.
@@ -236,6 +243,7 @@ impl<B: Backend> Endpoint<B> {
         let executor = self.backend.executor().clone();
         let (mutation, report) = (operation.kind == OperationType::Mutation, operation.report);
         let run = async move {
+            let _charge = operation.charge;
             AssertUnwindSafe(executor.execute(operation.request))
                 .catch_unwind()
                 .await
@@ -264,12 +272,13 @@ impl<B: Backend> Endpoint<B> {
         operation: Operation,
     ) -> BoxStream<'static, Result<Response, Unfinished>> {
         let executor = self.backend.executor().clone();
-        let mut report = operation.report;
+        let (mut report, charge) = (operation.report, operation.charge);
         // Made when it is first polled, so that whatever panics does so inside the stream.
         let events = stream::once(async move { executor.execute_stream(operation.request, None) });
         AssertUnwindSafe(events.flatten())
             .catch_unwind()
             .map(move |event| {
+                let _until_the_end = &charge;
                 event
                     .map(|response| reporting(response, report.take()))
                     .map_err(|_| Unfinished::Panicked)
@@ -322,10 +331,17 @@ impl Carrier {
     }
 }
 
-/// Room for a request of so many bytes of this user, until what is returned is dropped.
-pub(super) fn admit(presence: &Arc<Presence>, bytes: usize) -> Result<Charge, Failure> {
-    let charge = presence.charge(bytes + LEAST_BYTES);
-    charge.map_err(Failure::too_much_in_flight)
+/// For the answers of one operation. Room for that of a query is taken now, for those of a
+/// subscription when there is something to tell.
+fn budget(presence: &Arc<Presence>, kind: OperationType, cost: u64) -> Result<TextBudget, Failure> {
+    let bytes = weight::of_answer(cost);
+    let charge = match kind {
+        OperationType::Subscription => presence.hold(0),
+        _ => presence
+            .charge(bytes)
+            .map_err(Failure::too_much_in_flight)?,
+    };
+    Ok(TextBudget::new(charge, bytes))
 }
 
 /// Waits until a session is over, by its proof or before; why.

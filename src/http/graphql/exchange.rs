@@ -9,11 +9,11 @@ use http::{Method, StatusCode, request::Parts};
 use super::{
     Backend, Endpoint, batch,
     body::{self, Asked},
-    endpoint::{Carrier, address_of, admit, over},
+    endpoint::{Carrier, address_of, over},
     failure::{Failure, Kind},
     media::{Acceptable, Media},
     params::Params,
-    respond, single, streamed,
+    respond, single, streamed, weight,
 };
 use crate::{auth::no_credential_in_query, graphql::ErrorCode, telemetry::RequestId};
 
@@ -53,17 +53,19 @@ async fn run<B: Backend>(
     let limits = &endpoint.options.limits;
     // Who asks decides how much is read, and whether there is room for it.
     let admitted = sign_in(endpoint, &parts).await.and_then(|session| {
-        let bytes = match is_get {
-            true => parts.uri.query().map_or(0, str::len),
-            false => body::most_bytes(&parts.headers, limits),
-        };
         // What nobody in particular sends is bounded by itself.
-        let presence = session.as_ref().map(|session| endpoint.presence(session));
-        let charge = presence.as_ref().map(|presence| admit(presence, bytes));
-        Ok((session, charge.transpose()?, presence))
+        let caller = session.map(|session| {
+            let bytes = match is_get {
+                true => weight::of_query_string(parts.uri.query().unwrap_or_default()),
+                false => body::weight(&parts.headers, limits),
+            };
+            let presence = endpoint.presence(&session);
+            Endpoint::admit(session, presence, bytes)
+        });
+        caller.transpose()
     });
-    let (session, charge, presence) = match admitted {
-        Ok(admitted) => admitted,
+    let caller = match admitted {
+        Ok(caller) => caller,
         Err(failure) => {
             tokio::select! {
                 () = body::refuse(&parts.headers, body) => {}
@@ -77,14 +79,15 @@ async fn run<B: Backend>(
             parts.uri.query().unwrap_or_default(),
         )?)
     } else {
+        let charge = caller.as_ref().map(|caller| &*caller.charge);
         let asked = tokio::select! {
-            asked = body::read(&parts.headers, body, limits, session.is_some()) => asked?,
+            asked = body::read(&parts.headers, body, limits, charge) => asked?,
             () = endpoint.lifecycle.hard_stop().cancelled() => return Err(Failure::draining()),
         };
         // That took as long as the client liked.
-        if let Some(reason) = session
+        if let Some(reason) = caller
             .as_ref()
-            .and_then(|session| over::<B>(session).now_or_never())
+            .and_then(|caller| over::<B>(&caller.session).now_or_never())
         {
             return Err(Failure::unauthenticated(reason));
         }
@@ -99,11 +102,11 @@ async fn run<B: Backend>(
                      application/graphql-response+json.",
                 )
             })?;
-            return batch::answer(endpoint, batch, session.as_ref(), media, id).await;
+            return batch::answer(endpoint, batch, caller.as_ref(), media, id).await;
         }
     };
     let carrier = if is_get { Carrier::Get } else { Carrier::Post };
-    let operation = endpoint.prepare(params, carrier, session.as_ref()).await?;
+    let operation = endpoint.prepare(params, carrier, caller.as_ref()).await?;
     // Clients list streams with every query, and mean them for subscriptions.
     let form = match (operation.kind, acceptable.single) {
         (OperationType::Subscription, _) | (_, None) => acceptable.stream.ok_or_else(|| {
@@ -116,13 +119,14 @@ async fn run<B: Backend>(
             return match endpoint.execute(operation, endpoint.deadline()).await {
                 Ok(response) => {
                     let payload = respond::finish(response, id);
-                    Ok(single::success(&payload, media, presence.as_ref()))
+                    let presence = caller.as_ref().map(|caller| &caller.presence);
+                    Ok(single::success(&payload, media, presence))
                 }
                 Err(unfinished) => Err(unfinished.into_failure(id)),
             };
         }
     };
-    streamed::answer(endpoint, operation, session, charge, form, id)
+    streamed::answer(endpoint, operation, caller, form, id)
 }
 
 /// `None`: nobody in particular asks.

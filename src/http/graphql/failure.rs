@@ -6,7 +6,7 @@ use async_graphql::{ErrorExtensionValues, ServerError, Value};
 use http::StatusCode;
 
 use crate::{
-    graphql::{ErrorCode, limit_details},
+    graphql::{ErrorCode, in_flight_retry_after, limit_details},
     limits::TooMuch,
     model::Limit,
     telemetry::RequestId,
@@ -17,9 +17,6 @@ const DRAIN_RETRY: Duration = Duration::from_secs(5);
 
 /// How long a client is asked to wait for one of its connections to end.
 const CONNECTIONS_RETRY: Duration = Duration::from_secs(5);
-
-/// How long a client is asked to wait for other answers to arrive.
-const IN_FLIGHT_RETRY: Duration = Duration::from_secs(1);
 
 pub(super) const INTERNAL_MESSAGE: &str = "Something went wrong on the server.";
 
@@ -145,7 +142,9 @@ impl Failure {
     pub fn too_much_in_flight(error: TooMuch) -> Self {
         let most = error.most as u64;
         let mut failure = Self::limit(Limit::InFlightBytes, most, error.to_string());
-        failure.set("retryAfter", whole_seconds(IN_FLIGHT_RETRY));
+        if let Some(seconds) = in_flight_retry_after(error) {
+            failure.set("retryAfter", seconds);
+        }
         failure
     }
 

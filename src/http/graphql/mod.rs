@@ -22,6 +22,7 @@ mod streamed;
 mod timing;
 mod unfinished;
 mod websocket;
+mod weight;
 
 use axum::{
     Router,

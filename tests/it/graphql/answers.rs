@@ -1,15 +1,10 @@
 //! What an answer holds: errors beside data, no more text than its budget, and a fixed number of
 //! queries behind it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
-
 use serde_json::{Value, json};
-use tracing_subscriber::{Layer, layer::Context, prelude::*};
+use tracing_subscriber::prelude::*;
 
-use crate::support::{Api, Replica, TestDatabase};
+use crate::support::{Api, Replica, Statements, TestDatabase};
 
 #[tokio::test]
 async fn an_error_of_one_mutation_leaves_the_others_standing() {
@@ -140,17 +135,6 @@ async fn an_answer_holds_no_more_text_than_its_budget() {
     api.data(&viewer, fits, json!({ "id": conversation })).await;
 }
 
-/// Counts what sqlx sends.
-struct Statements(Arc<AtomicUsize>);
-
-impl<S: tracing::Subscriber> Layer<S> for Statements {
-    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        if event.metadata().target() == "sqlx::query" {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
 #[tokio::test]
 async fn a_list_of_conversations_with_their_messages_costs_a_fixed_number_of_queries() {
     let test = TestDatabase::create().await;
@@ -168,15 +152,15 @@ async fn a_list_of_conversations_with_their_messages_costs_a_fixed_number_of_que
     // The engine's own clock queries too: it stops, so that only the request is counted.
     replica.lifecycle.begin_hard_stop();
     replica.lifecycle.finished().await;
-    let statements = Arc::new(AtomicUsize::new(0));
-    let subscriber = tracing_subscriber::registry().with(Statements(Arc::clone(&statements)));
+    let statements = Statements::default();
+    let subscriber = tracing_subscriber::registry().with(statements.clone());
     tracing::subscriber::set_global_default(subscriber).expect("the first subscriber");
 
     let mut counts = Vec::new();
     for first in [1, 2, 20] {
-        let before = statements.load(Ordering::Relaxed);
+        let before = statements.count();
         let answer = api.data(&viewer, page, json!({ "first": first })).await;
-        counts.push(statements.load(Ordering::Relaxed) - before);
+        counts.push(statements.count() - before);
         let nodes = answer["viewer"]["conversations"]["nodes"]
             .as_array()
             .expect("nodes");

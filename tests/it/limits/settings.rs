@@ -33,7 +33,7 @@ const CHOSEN: [(&str, u64, Limit, u64); 13] = [
     ),
     (
         "LOQUAT_MAX_IN_FLIGHT_BYTES",
-        2_000_000,
+        9_000_000,
         Limit::InFlightBytes,
         134_217_728,
     ),
@@ -102,7 +102,7 @@ fn what_would_turn_the_server_or_a_limit_off_stops_the_start() {
         ("LOQUAT_MAX_COST", 10, 1_000_000_000),
         ("LOQUAT_MAX_SOCKET_OPERATIONS", 1, 10_000),
         ("LOQUAT_MAX_CONNECTIONS_PER_USER", 1, 100_000_u64),
-        ("LOQUAT_MAX_IN_FLIGHT_BYTES", 1_048_576, 68_719_476_736),
+        ("LOQUAT_MAX_IN_FLIGHT_BYTES", 8_388_608, 68_719_476_736),
     ] {
         for good in [least, most] {
             limits(&[(name, good)]).expect(name);
@@ -147,10 +147,10 @@ fn a_limit_that_another_one_keeps_from_being_reached_stops_the_start() {
         ),
         (
             [
-                ("LOQUAT_MAX_BODY_BYTES", 2_000_001),
-                ("LOQUAT_MAX_IN_FLIGHT_BYTES", 2_000_000),
+                ("LOQUAT_MAX_BODY_BYTES", 2_500_001),
+                ("LOQUAT_MAX_IN_FLIGHT_BYTES", 10_000_000),
             ],
-            "LOQUAT_MAX_BODY_BYTES and LOQUAT_MAX_IN_FLIGHT_BYTES contradict each other: a body is under way too, so the first may be 2000000 at most",
+            "LOQUAT_MAX_BODY_BYTES and LOQUAT_MAX_IN_FLIGHT_BYTES contradict each other: a body takes up more than its size while it is read, and others are under way, so the first may be 2500000 at most",
         ),
     ] {
         assert_eq!(limits(&chosen).expect_err("contradictory"), problem);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sqlx::Executor;
 
 use crate::{
-    provider::FakeProvider,
+    provider::{FakeProvider, Script},
     support::{
         TestDatabase, eventually,
         process::{Answer, Device, program},
@@ -122,7 +122,7 @@ async fn a_query_that_the_database_keeps_waiting_is_given_up_and_harms_nobody_af
     let test = TestDatabase::create().await;
     let model = FakeProvider::start().await;
     let server = program(&test, &model)
-        .variable("LOQUAT_REQUEST_SECONDS", "1")
+        .variable("LOQUAT_REQUEST_SECONDS", "3")
         .variable("LOQUAT_DATABASE_CONNECTIONS", "4")
         .serve()
         .await;
@@ -135,13 +135,13 @@ async fn a_query_that_the_database_keeps_waiting_is_given_up_and_harms_nobody_af
     let query = "{ viewer { conversations { nodes { id } } } }";
     let answer = within("an answer", device.answer(query, json!({}))).await;
     assert_eq!(answer.status, StatusCode::GATEWAY_TIMEOUT);
-    held_by(answer.error(), "requestSeconds", 1);
+    held_by(answer.error(), "requestSeconds", 3);
     // What was begun in the database keeps its connection until the database lets go, and its user
     // has no more of them than before.
     for name in ["alice", "bob", "carol"] {
         let answer = within("an answer", device.answer(query, json!({}))).await;
         assert_eq!(answer.status, StatusCode::GATEWAY_TIMEOUT);
-        held_by(answer.error(), "requestSeconds", 1);
+        held_by(answer.error(), "requestSeconds", 3);
         let data = Device::of(&server, name).data(NAME, json!({})).await;
         assert_eq!(data["viewer"]["externalId"], name);
     }
@@ -152,4 +152,52 @@ async fn a_query_that_the_database_keeps_waiting_is_given_up_and_harms_nobody_af
         (nodes.as_array().map(Vec::len) == Some(1)).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_texts_of_an_answer_count_among_what_its_user_has_under_way() {
+    let test = TestDatabase::create().await;
+    let model = FakeProvider::start().await;
+    model.by_default(Script::stream().text("yes").complete());
+    let server = program(&test, &model)
+        .variable("LOQUAT_MAX_IN_FLIGHT_BYTES", "8388608")
+        .serve()
+        .await;
+    let device = Device::of(&server, "mallory");
+    let chat = device.start_chat().await;
+    let long = "🍊".repeat(100_000);
+    let send = "mutation($chat: ID!, $content: String!) { sendMessage(input: { conversationId: $chat, \
+        content: $content, whenBusy: STOP }) { userMessage { id } } }";
+    for _ in 0..12 {
+        device
+            .data(send, json!({ "chat": chat, "content": long }))
+            .await;
+    }
+    let page = |last: u32| {
+        let document = format!(
+            "query($chat: ID!) {{ viewer {{ conversation(id: $chat) {{ messages(last: {last}) {{ nodes {{ content }} }} }} }} }}"
+        );
+        let (device, chat) = (&device, &chat);
+        async move { device.answer(&document, json!({ "chat": chat })).await }
+    };
+    // Once as they were loaded, and once as they are told.
+    let refused = page(24).await;
+    held_by(refused.error(), "inFlightBytes", 8_388_608);
+    let extensions = &refused.error()["extensions"];
+    assert!(extensions.get("retryAfter").is_none(), "{extensions}");
+    for _ in 0..5 {
+        let nodes = &page(8).await.body["data"]["viewer"]["conversation"]["messages"]["nodes"];
+        assert_eq!(nodes.as_array().map(Vec::len), Some(8));
+    }
+    let mut socket = device.socket().await;
+    let subscription = format!(
+        "subscription {{ conversationEvents(conversationId: \"{chat}\") {{ ... on ConversationSnapshot {{ \
+         conversation {{ messages(last: 24) {{ nodes {{ content }} }} }} }} }} }}"
+    );
+    socket.subscribe("1", &subscription).await;
+    held_by(
+        &socket.next().await["payload"]["errors"][0],
+        "inFlightBytes",
+        8_388_608,
+    );
 }

@@ -13,6 +13,7 @@ pub mod process;
 pub mod program;
 pub mod redis;
 mod replica;
+mod statements;
 pub mod stream;
 mod wire;
 
@@ -28,6 +29,7 @@ pub use live::{
 };
 pub use model::{Desk, Writing};
 pub use replica::{QUICK, Reader, Replica, token};
+pub use statements::Statements;
 
 /// How long a test waits for what must happen before it fails.
 const PATIENCE: Duration = Duration::from_secs(20);

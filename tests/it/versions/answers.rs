@@ -1,10 +1,5 @@
 //! Versions as clients see them.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
-
 use loquat::{
     db::Viewer,
     graphql::{
@@ -13,10 +8,10 @@ use loquat::{
     },
 };
 use serde_json::{Value, json};
-use tracing_subscriber::{Layer, layer::Context, prelude::*};
+use tracing_subscriber::prelude::*;
 
 use super::{edited, exchange, regenerated};
-use crate::support::{Api, Replica, TestDatabase, text};
+use crate::support::{Api, Replica, Statements, TestDatabase, text};
 
 const HISTORY: &str = "query($id: ID!) { viewer { conversation(id: $id) { messages(first: 100) { totalCount \
     nodes { content versionNumber versionCount versions { id content versionNumber active } } } } } }";
@@ -219,7 +214,11 @@ async fn of_many_versions_fifty_are_shown_and_more_are_never_refused() {
     // Each version has its own stretch: that is more than one page of history may cost.
     let guard = Guard::new(Limits::default(), &graphql::sdl());
     let read = guard.read(document).expect("a document");
-    assert!(guard.check(read, None, &Default::default()).is_err());
+    assert!(
+        guard
+            .check(read.document, None, &Default::default())
+            .is_err()
+    );
 
     let data = api
         .data(
@@ -271,7 +270,9 @@ async fn versions_are_weighed_as_fifty() {
     let guard = Guard::new(Limits::default(), &graphql::sdl());
     let costs = |document: &str| {
         let read = guard.read(document).expect("a document");
-        guard.check(read, None, &Default::default()).is_ok()
+        guard
+            .check(read.document, None, &Default::default())
+            .is_ok()
     };
     let history = |first: u32, below: &str| {
         format!(
@@ -311,17 +312,6 @@ async fn lists_in_lists_hold_no_more_text_than_their_budget() {
     assert_eq!(versions.as_array().map(Vec::len), Some(13));
 }
 
-/// Counts what sqlx sends.
-struct Statements(Arc<AtomicUsize>);
-
-impl<S: tracing::Subscriber> Layer<S> for Statements {
-    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        if event.metadata().target() == "sqlx::query" {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
 #[tokio::test]
 async fn the_versions_of_a_page_cost_a_fixed_number_of_queries() {
     let test = TestDatabase::create().await;
@@ -336,20 +326,20 @@ async fn the_versions_of_a_page_cost_a_fixed_number_of_queries() {
     // The engine's own clock queries too: it stops, so that only the request is counted.
     replica.lifecycle.begin_hard_stop();
     replica.lifecycle.finished().await;
-    let statements = Arc::new(AtomicUsize::new(0));
+    let statements = Statements::default();
     tracing_subscriber::registry()
-        .with(Statements(Arc::clone(&statements)))
+        .with(statements.clone())
         .init();
     let id = id_of(&api, &viewer).await;
     let page = "query($id: ID!, $first: Int) { viewer { conversation(id: $id) { messages(first: $first) { nodes { \
         versionCount versions { content versionCount } } } } } }";
     let mut counts = Vec::new();
     for first in [1, 2, 20] {
-        let before = statements.load(Ordering::Relaxed);
+        let before = statements.count();
         let data = api
             .data(&viewer, page, json!({ "id": id, "first": first }))
             .await;
-        counts.push(statements.load(Ordering::Relaxed) - before);
+        counts.push(statements.count() - before);
         let nodes = &data["viewer"]["conversation"]["messages"]["nodes"];
         let nodes = nodes.as_array().expect("nodes");
         assert_eq!(nodes.len(), first);

@@ -90,11 +90,15 @@ async fn the_defaults_are_never_hit_by_introspection_with_any_of_its_options() {
     let guard = Guard::new(Limits::default(), &crate::graphql::sdl());
     for options in Options::all() {
         let query = introspection_query(options);
-        let document = guard
+        let read = guard
             .read(&query)
             .unwrap_or_else(|error| panic!("{options:?}: {error:?}"));
         let checked = guard
-            .check(document, Some("IntrospectionQuery"), &Variables::default())
+            .check(
+                read.document,
+                Some("IntrospectionQuery"),
+                &Variables::default(),
+            )
             .unwrap_or_else(|error| panic!("{options:?}: {error:?}"));
         if !options.is_plainest_or_fullest() {
             continue;
@@ -116,7 +120,7 @@ fn the_defaults_are_never_hit_by_what_tools_ask_beside_it() {
         "{ __type(name: \"Message\") { fields { name args { name type { name } } \
            type { name kind ofType { name kind ofType { name kind } } } } } }",
     ] {
-        let document = guard.read(query).expect(query);
+        let document = guard.read(query).expect(query).document;
         guard
             .check(document, None, &Variables::default())
             .expect(query);
@@ -127,7 +131,7 @@ fn the_defaults_are_never_hit_by_what_tools_ask_beside_it() {
 fn whoever_asks_for_the_schema_many_times_over_pays_for_it() {
     let guard = Guard::new(Limits::default(), &crate::graphql::sdl());
     let check = |document: &str| {
-        let document = guard.read(document).expect("readable");
+        let document = guard.read(document).expect("readable").document;
         guard.check(document, None, &Variables::default())
     };
     let usual = check(&introspection_query(Options {

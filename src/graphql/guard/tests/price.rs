@@ -59,11 +59,11 @@ fn generous() -> Guard {
 
 fn cost(guard: &Guard, pages: &[(Written, u32)]) -> u64 {
     let (query, variables) = document(pages);
-    let document = guard
+    let read = guard
         .read(&query)
         .unwrap_or_else(|error| panic!("{query}: {error:?}"));
     guard
-        .check(document, None, &variables)
+        .check(read.document, None, &variables)
         .unwrap_or_else(|error| panic!("{query}: {error:?}"))
         .cost
 }
@@ -106,7 +106,7 @@ fn a_refusal_by_cost_tells_what_the_operation_would_have_cost() {
     let pages = [(Written::First, 100), (Written::Last, 100)];
     let (query, variables) = document(&pages);
     let guard = guard();
-    let document = guard.read(&query).expect("a document");
+    let document = guard.read(&query).expect("a document").document;
     let error = guard
         .check(document, None, &variables)
         .expect_err("too much");

@@ -27,43 +27,41 @@ use tracing::Instrument;
 
 use super::{
     Backend, Endpoint,
-    endpoint::{Operation, over},
+    endpoint::{Caller, Operation, over},
     failure::Failure,
     media::Form,
     queue::{self, Gone, Measured, Room},
     respond::{self, Payload},
 };
-use crate::{
-    limits::{Charge, Place},
-    telemetry::RequestId,
-};
+use crate::{limits::Place, telemetry::RequestId};
 
 /// What nginx is asked by, for one response: to pass on what there is.
 const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Runs the operation in a task of its own, which ends with it, or when the client goes. Refused
-/// when the user has too many sockets and streams already. `charge` is what it was sent in.
+/// when the user has too many sockets and streams already.
 pub(super) fn answer<B: Backend>(
     endpoint: &Endpoint<B>,
     operation: Operation,
-    session: Option<B::Session>,
-    charge: Option<Charge>,
+    caller: Option<Caller<B>>,
     form: Form,
     id: &RequestId,
 ) -> Result<Response, Failure> {
-    let place = session
-        .as_ref()
-        .map(|session| endpoint.connect(session))
-        .transpose()?;
     let (mut queue, body) = queue::queue();
-    if let Some(session) = &session {
-        queue = queue.for_user(endpoint.presence(session));
+    let (mut place, mut session) = (None, None);
+    if let Some(caller) = caller {
+        place = Some(endpoint.connect(&caller.presence)?);
+        queue = queue.for_user(caller.presence);
+        session = Some(caller.session);
     }
-    let (serving, id) = (endpoint.clone(), id.clone());
-    let run = async move {
-        run(serving, operation, session, form, queue, id).await;
-        drop(charge);
-    };
+    let run = run(
+        endpoint.clone(),
+        operation,
+        session,
+        form,
+        queue,
+        id.clone(),
+    );
     endpoint.lifecycle.spawn(run.in_current_span());
     Ok(respond(form, parts(body, place)))
 }

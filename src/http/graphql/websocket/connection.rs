@@ -14,13 +14,7 @@ use tokio::{
 use tracing::Instrument;
 
 use super::{
-    super::{
-        Backend, Endpoint,
-        endpoint::{admit, over},
-        failure::Failure,
-        params::Params,
-        queue,
-    },
+    super::{Backend, Endpoint, endpoint::over, failure::Failure, params::Params, queue, weight},
     operation::{self, Speaker},
     protocol::{ClientMessage, Close, ServerMessage},
     registry::Registry,
@@ -189,7 +183,8 @@ impl<B: Backend> Connection<B> {
                 ClientMessage::Ping { payload } => self.ping(payload).await,
                 ClientMessage::Pong => Ok(()),
                 ClientMessage::Subscribe { id, params } => {
-                    self.subscribe(id, *params, text.len()).await
+                    self.subscribe(id, *params, weight::of_json(text.as_bytes()))
+                        .await
                 }
                 ClientMessage::Complete { id } => {
                     self.registry.complete(&id);
@@ -245,6 +240,8 @@ impl<B: Backend> Connection<B> {
             (Phase::Open(_), Some(payload)) => credential_from_ping(&self.headers, payload),
             _ => Ok(None),
         };
+        // Parsed it is many times as large as the pong, which may have to wait.
+        drop(payload);
         match offered {
             Ok(None) => self.say(pong).await,
             Ok(Some(credential)) => {
@@ -275,9 +272,11 @@ impl<B: Backend> Connection<B> {
                 self.phase = Phase::Open(session);
             }
             (Ok(session), _) => {
-                let place = self.endpoint.connect(&session);
+                let presence = self.endpoint.presence(&session);
+                let place = self.endpoint.connect(&presence);
                 let most = self.endpoint.options.limits.connections_per_user;
                 self.place = Some(place.map_err(|_| Close::too_many(most))?);
+                self.queue = self.queue.clone().for_user(presence);
                 self.phase = Phase::Open(session);
             }
             // The credential that the socket has still holds; a later ping may do better.
@@ -287,25 +286,24 @@ impl<B: Backend> Connection<B> {
         self.say(answer).await
     }
 
-    /// `bytes`: of the message that says so.
+    /// `bytes`: what the message that says so takes up.
     async fn subscribe(&mut self, id: String, params: Params, bytes: usize) -> Result<(), End> {
         let Phase::Open(session) = &self.phase else {
             return Err(Close::unauthorized().into());
         };
-        let session = session.clone();
+        let (session, presence) = (session.clone(), self.endpoint.presence(session));
         let running = self.registry.len();
         let awaited = self.endpoint.lifecycle.awaited();
         let Some(ticket) = self.registry.begin(id.clone(), awaited) else {
             return Err(Close::id_taken(&id).into());
         };
-        let presence = self.endpoint.presence(&session);
         let most = self.endpoint.options.limits.socket_operations;
         let admitted = match running < most {
-            true => admit(&presence, bytes),
+            true => Endpoint::admit(session, presence, bytes),
             false => Err(too_many_operations(most)),
         };
-        let charge = match admitted {
-            Ok(charge) => charge,
+        let caller = match admitted {
+            Ok(caller) => caller,
             Err(failure) => {
                 self.registry.end(&ticket);
                 let message = ServerMessage::Error {
@@ -317,9 +315,9 @@ impl<B: Backend> Connection<B> {
         };
         let speaker = Speaker {
             ticket: ticket.clone(),
-            queue: self.queue.clone().for_user(presence),
+            queue: self.queue.clone(),
         };
-        let run = operation::run(self.endpoint.clone(), session, params, speaker, charge);
+        let run = operation::run(self.endpoint.clone(), caller, params, speaker);
         let task = self.operations.spawn(run.in_current_span());
         self.registry.started(&ticket, task);
         Ok(())

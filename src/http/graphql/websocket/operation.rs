@@ -10,7 +10,7 @@ use tracing::Instrument;
 use super::{
     super::{
         Backend, Endpoint,
-        endpoint::{Carrier, Operation},
+        endpoint::{Caller, Carrier, Operation},
         failure::Failure,
         params::Params,
         queue,
@@ -21,7 +21,7 @@ use super::{
     registry::Ticket,
     writer::Outgoing,
 };
-use crate::{limits::Charge, telemetry::RequestId};
+use crate::telemetry::RequestId;
 
 /// Where an operation's messages go. A send that fails means that the socket is gone.
 pub(super) struct Speaker {
@@ -29,18 +29,16 @@ pub(super) struct Speaker {
     pub queue: queue::Sender<Outgoing>,
 }
 
-/// Runs the operation to its end. A panic ends it and nothing else. `_charge` is what it was sent
-/// in.
+/// Runs the operation to its end. A panic ends it and nothing else.
 pub(super) async fn run<B: Backend>(
     endpoint: Endpoint<B>,
-    session: B::Session,
+    caller: Caller<B>,
     params: Params,
     speaker: Speaker,
-    _charge: Charge,
 ) {
     let id = RequestId::new();
     let span = tracing::info_span!("operation", request.id = id.as_str());
-    let speaking = speak(&endpoint, &session, params, &speaker, &id).instrument(span);
+    let speaking = speak(&endpoint, caller, params, &speaker, &id).instrument(span);
     let last = match AssertUnwindSafe(speaking).catch_unwind().await {
         Ok(Some(last)) => last,
         Ok(None) => return,
@@ -54,13 +52,13 @@ pub(super) async fn run<B: Backend>(
 /// The operation's last message; `None`: the socket is gone.
 async fn speak<B: Backend>(
     endpoint: &Endpoint<B>,
-    session: &B::Session,
+    caller: Caller<B>,
     params: Params,
     speaker: &Speaker,
     id: &RequestId,
 ) -> Option<Message> {
     // What a subscription is not at any more is in boxes: it lives long, and there are many.
-    let prepared = Box::pin(endpoint.prepare(params, Carrier::Socket, Some(session)));
+    let prepared = Box::pin(endpoint.prepare(params, Carrier::Socket, Some(&caller)));
     let operation = match prepared.await {
         Ok(operation) => operation,
         Err(failure) => return Some(speaker.failed(&failure)),

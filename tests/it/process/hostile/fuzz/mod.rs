@@ -18,7 +18,7 @@ use proptest::{
     strategy::ValueTree,
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
-use reqwest::header::CONTENT_TYPE;
+use reqwest::{Response, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -29,7 +29,7 @@ use crate::{
         TestDatabase,
         process::{Device, program},
         program::Server,
-        text,
+        text, within,
     },
 };
 use twist::{bent, bent_text};
@@ -59,6 +59,7 @@ const BODIES: &[&str] = &[
     r#"{"query":"{ viewer { id } }","variables":null,"operationName":null,"extensions":{"persistedQuery":{"version":1,"sha256Hash":"ab"}}}"#,
     r#"{"query":"mutation { startChat(input: {title: \"\\u0041\"}) { conversation { id } } }"}"#,
     r#"[{"query":"{ __typename }"},{"query":"{ __typename }"}]"#,
+    r#"{"query":"subscription { viewerEvents { __typename } }"}"#,
 ];
 
 const QUERY_STRINGS: &[&str] = &[
@@ -145,7 +146,7 @@ impl Target {
         let answer = request.send().await;
         let answer = answer.unwrap_or_else(|error| panic!("{what}: {error}"));
         let status = answer.status();
-        let body = answer.text().await;
+        let body = within(what, whole_or_first_event(answer)).await;
         let body = body.unwrap_or_else(|error| panic!("{what}: {error}"));
         assert!(!status.is_server_error(), "{what}: {status} {body}");
         let body: Value = serde_json::from_str(&body).unwrap_or_else(|_| panic!("{what}: {body}"));
@@ -165,6 +166,26 @@ impl Target {
         still_answers(&self.device).await;
         ends_without_a_fault(self.server).await;
     }
+}
+
+/// What has become a subscription is answered with events, of which there may always be one more.
+async fn whole_or_first_event(mut answer: Response) -> reqwest::Result<String> {
+    let kind = answer.headers().get(CONTENT_TYPE);
+    if kind.is_none_or(|kind| !kind.as_bytes().starts_with(b"text/event-stream")) {
+        return answer.text().await;
+    }
+    let mut read = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        read.extend_from_slice(&chunk);
+        let text = String::from_utf8_lossy(&read);
+        if let Some((event, _)) = text
+            .split_once("\n\nevent: next\ndata: ")
+            .and_then(|(_, rest)| rest.split_once("\n\n"))
+        {
+            return Ok(event.to_owned());
+        }
+    }
+    Ok(String::from_utf8_lossy(&read).into_owned())
 }
 
 #[tokio::test]
