@@ -44,6 +44,10 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long a connection may take to its first request: no proxy opens one long before it needs it.
 const FIRST_HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// How much of a request is held until its headers are whole, in bytes; and how much of an answer
+/// waits in the connection before more of it is asked for. A line has 64 KiB at most.
+const BUFFER_BYTES: usize = 128 << 10;
+
 /// How long a client may take nothing of what it is sent: longer than sockets and streams wait for
 /// theirs, which say more about it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -171,6 +175,7 @@ impl Server {
             http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIMEOUT)
+                .max_buf_size(BUFFER_BYTES)
                 .serve_connection(
                     TokioIo::new(Box::pin(stream)),
                     TowerToHyperService::new(service)
@@ -239,7 +244,7 @@ mod tests {
         time::Instant,
     };
 
-    use super::{FIRST_HEADER_TIMEOUT, HEADER_TIMEOUT, Seat, Server};
+    use super::{BUFFER_BYTES, FIRST_HEADER_TIMEOUT, HEADER_TIMEOUT, Seat, Server};
     use crate::lifecycle::Lifecycle;
 
     async fn started(router: Router) -> (std::net::SocketAddr, Lifecycle) {
@@ -306,6 +311,18 @@ mod tests {
         client.write_all(whole).await.expect("sent");
         assert!(read_to_end(client).await.starts_with("HTTP/1.1 404 "));
         assert!(begun.elapsed() >= HEADER_TIMEOUT);
+        lifecycle.begin_hard_stop();
+        lifecycle.finished().await;
+    }
+
+    #[tokio::test]
+    async fn headers_that_never_end_are_refused_before_they_take_up_much() {
+        let (address, lifecycle) = started(Router::new()).await;
+        let mut client = TcpStream::connect(address).await.expect("connected");
+        let mut headers = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-A: ".to_vec();
+        headers.resize(BUFFER_BYTES, b'a');
+        client.write_all(&headers).await.expect("sent");
+        assert!(read_to_end(client).await.starts_with("HTTP/1.1 431 "));
         lifecycle.begin_hard_stop();
         lifecycle.finished().await;
     }

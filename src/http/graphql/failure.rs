@@ -142,8 +142,9 @@ impl Failure {
     pub fn too_much_in_flight(error: TooMuch) -> Self {
         let most = error.most as u64;
         let mut failure = Self::limit(Limit::InFlightBytes, most, error.to_string());
-        if let Some(seconds) = in_flight_retry_after(error) {
-            failure.set("retryAfter", seconds);
+        match in_flight_retry_after(error) {
+            Some(seconds) => failure.set("retryAfter", seconds),
+            None => failure.kind = Kind::Http(StatusCode::PAYLOAD_TOO_LARGE),
         }
         failure
     }

@@ -111,7 +111,7 @@ async fn requests_that_are_not_well_formed_or_not_meant_are_refused() {
         (
             "deep JSON",
             raw([b"[".repeat(500_000), b"]".repeat(500_000)].concat()),
-            (400, bad),
+            (413, "LIMIT_EXCEEDED"),
         ),
         (
             "deep variables",
